@@ -1,0 +1,99 @@
+"""One safetensors file a model: weights, the configuration to rebuild it and its card. Never pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+HEADER = "minidiff"
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that cannot be read, written or used; the message says what to do."""
+
+
+def save(path: str | os.PathLike, tensors: dict[str, Tensor], header: dict) -> Path:
+    """Write tensors and a JSON header to one file, atomically: readers see the old file or the new one.
+
+    Raises CheckpointError (disk full, folder missing or read-only); a file that was there stays as it was.
+    """
+    path = Path(path)
+    tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    part = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        os.close(handle)
+        save_file(tensors, part, metadata={HEADER: json.dumps(header)})
+        with open(part, "rb+") as written:
+            os.fsync(written.fileno())
+        os.chmod(part, 0o644)
+        os.replace(part, path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"cannot write {path}: {error}. Free some space or choose another folder; "
+            f"{'the last good file is intact' if path.exists() else 'nothing was written'}."
+        ) from error
+    finally:
+        if part is not None:
+            Path(part).unlink(missing_ok=True)
+    return path
+
+
+def load(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict]:
+    """(tensors, header) of a file that `save` wrote. Raises CheckpointError for anything else."""
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint {path}. `minidiff train` makes one.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if HEADER not in metadata:
+                raise CheckpointError(f"{path} is a safetensors file, but minidiff did not write it.")
+            header = json.loads(metadata[HEADER])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path} is damaged, cut off or no checkpoint ({error}). Train or fetch it again.") from error
+    if not isinstance(header, dict) or not isinstance(header.get("config"), dict):
+        raise CheckpointError(f"{path} has no configuration in its header, so its model cannot be rebuilt.")
+    return tensors, header
+
+
+def save_model(path: str | os.PathLike, model: nn.Module, card: dict, dtype: torch.dtype = torch.float16) -> Path:
+    """Save a module that keeps `config`, with its card, in `dtype` for shipping."""
+    tensors = {k: v.to(dtype) if v.is_floating_point() else v for k, v in model.state_dict().items()}
+    return save(path, tensors, {"config": model.config, "card": card})
+
+
+def build(cls: type, path: str | os.PathLike, tensors: dict[str, Tensor], config: dict) -> nn.Module:
+    """cls.from_config(config) with these weights in float32; the file at `path` is named in errors."""
+    if config.get("class") != cls.__name__:
+        raise CheckpointError(f"{path} holds a {config.get('class')}, not a {cls.__name__}.")
+    try:
+        model = cls.from_config(config)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} has a configuration that does not fit this version: {error!r}.") from error
+    try:
+        model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()})
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1 if "\n" in str(error) else 0].strip()
+        raise CheckpointError(f"{path}: weights and configuration do not fit: {reason[:300]}") from error
+    return model.eval()
+
+
+def load_model(cls: type, path: str | os.PathLike) -> tuple[nn.Module, dict]:
+    """(model, card): a module of class `cls` rebuilt from the file; raises CheckpointError if it cannot be.
+
+    A file of an unfinished training gives its averaged weights.
+    """
+    tensors, header = load(path)
+    if any(name.startswith("ema.") for name in tensors):
+        tensors = {name.removeprefix("ema."): t for name, t in tensors.items() if name.startswith("ema.")}
+    return build(cls, path, tensors, header["config"]), header.get("card", {})

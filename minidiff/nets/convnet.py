@@ -1,0 +1,55 @@
+"""A small convolutional classifier: it reads pictures, judges drawn ones and gives features to compare them by."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from .. import checkpoint
+
+
+class ConvNet(nn.Module):
+    """x (b c h w) in [-1, 1] -> logits (b, classes). Called on a batch by `forward`, it is its own objective.
+
+    Three sizes of two convolutions each; the mean over places gives `features` (b, d).
+    """
+
+    def __init__(self, channels: int = 1, classes: int = 10, widths: tuple[int, ...] = (32, 64, 128)):
+        super().__init__()
+        self.config = {"class": "ConvNet", "channels": channels, "classes": classes, "widths": list(widths)}
+        self.precision = torch.float32
+        layers, c = [], channels
+        for i, width in enumerate(widths):
+            layers += [nn.Conv2d(c, width, 3, padding=1), nn.GroupNorm(8, width), nn.ReLU()]
+            layers += [nn.Conv2d(width, width, 3, padding=1), nn.GroupNorm(8, width), nn.ReLU()]
+            layers += [nn.MaxPool2d(2)] if i < len(widths) - 1 else [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+            c = width
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Linear(c, classes)
+
+    @classmethod
+    def from_config(cls, config: dict) -> ConvNet:
+        return cls(**{k: v for k, v in config.items() if k != "class"})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> ConvNet:
+        """The classifier in this file, its card in `.card`. Raises CheckpointError."""
+        model, model_card = checkpoint.load_model(cls, path)
+        model.card = model_card
+        return model
+
+    def features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
+        """What the last layer sees, float32."""
+        with torch.autocast(x.device.type, self.precision, enabled=self.precision != torch.float32):
+            return self.body(x).float()
+
+    def logits(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b classes"]:
+        return self.head(self.features(x))
+
+    def forward(self, batch) -> Float[Tensor, ""]:
+        """Cross-entropy of a `data.Batch` with labels."""
+        return F.cross_entropy(self.logits(batch.x0), batch.labels, label_smoothing=0.05)

@@ -1,0 +1,275 @@
+"""train(): one loop for every objective. A generator that yields after each optimizer step."""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from tqdm.auto import tqdm
+
+from . import checkpoint
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message says where it stopped and what to try."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """How numbers are kept while training: the precision inside the network and the layout of its weights."""
+
+    precision: str = "float32"
+    channels_last: bool = False
+
+    def apply(self, module: nn.Module) -> None:
+        for part in module.modules():
+            if hasattr(part, "precision"):
+                part.precision = getattr(torch, self.precision)
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        for p in module.parameters():
+            if p.dim() == 4:
+                p.data = p.data.contiguous(memory_format=layout)
+
+    def __str__(self) -> str:
+        return f"{self.precision}, {'channels last' if self.channels_last else 'channels first'}"
+
+
+@dataclass
+class State:
+    """Where training stands after a step. `ema` is the averaged objective: draw and save with that one."""
+
+    step: int
+    steps: int | None
+    loss: float
+    images: int
+    seconds: float
+    images_per_second: float
+    format: Format
+    objective: nn.Module
+    ema: nn.Module
+
+
+def best_device() -> torch.device:
+    """The accelerator that PyTorch finds, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def measure_format(objective: nn.Module, batch, tries: int = 3) -> tuple[Format, dict[Format, float]]:
+    """The fastest Format for forward and backward of this batch here, and the seconds that each one took.
+
+    Weights and random state are left as they were.
+    """
+    precisions = ["float32", "bfloat16"]
+    if batch.x0.device.type == "mps":
+        precisions = ["float32"]
+    seconds = {}
+    for fmt in [Format(p, last) for last in (False, True) for p in precisions]:
+        fmt.apply(objective)
+        times = []
+        for _ in range(tries + 1):
+            _synchronize(batch.x0.device)
+            start = time.perf_counter()
+            objective(batch).backward()
+            _synchronize(batch.x0.device)
+            times.append(time.perf_counter() - start)
+        objective.zero_grad(set_to_none=True)  # gradients keep the layout they were made in
+        seconds[fmt] = min(times[1:])
+    return min(seconds, key=seconds.get), seconds
+
+
+def learning_rate(progress: float, step: int, lr: float, warmup: int) -> float:
+    """Linear warm-up over `warmup` steps, flat, then a half cosine from 40 % of the way down to 0."""
+    decay = max(0.0, min(1.0, (progress - 0.4) / 0.6))
+    return lr * min(1.0, (step + 1) / max(1, warmup)) * 0.5 * (1 + math.cos(math.pi * decay))
+
+
+def train(
+    objective: nn.Module,
+    batches: Iterable,
+    steps: int | None = None,
+    *,
+    seconds: float | None = None,
+    lr: float = 2e-3,
+    warmup: int = 100,
+    weight_decay: float = 0.01,
+    betas: tuple[float, float] = (0.9, 0.99),
+    clip: float = 1.0,
+    accumulate: int = 1,
+    ema: float = 0.999,
+    format: Format | None = None,
+    path: str | os.PathLike | None = None,
+    save_every: float = 30.0,
+    resume: bool = False,
+    device: torch.device | str | None = None,
+    progress: bool = True,
+) -> Iterator[State]:
+    """Train `objective` (a module: batch -> scalar loss) by AdamW; yields a State after each step.
+
+    batches: `data.batches(...)`, or any iterable of them. Give `steps`, or `seconds` of wall clock, by which the
+    learning rate then falls. clip: largest gradient norm. accumulate: batches a step. ema: weight of the
+    past in the averaged weights. format: None measures which is fastest here. path: a checkpoint, written every
+    `save_every` seconds and at the end; with `resume`, training goes on from it if it is there, on the CPU to
+    bitwise the weights of an undisturbed run. Under torchrun, each process takes its share of every batch.
+
+    Raises TrainingError when the loss is not finite, and CheckpointError from reading or writing `path`.
+    """
+    if (steps is None) == (seconds is None):
+        raise ValueError("give either steps or seconds")
+    if (steps or seconds) <= 0 or accumulate < 1:
+        raise ValueError(f"steps, seconds and accumulate must be positive: {steps}, {seconds}, {accumulate}")
+    rank, world = _join()
+    device = torch.device(device) if device is not None else best_device()
+    if device.type == "cuda" and world > 1:
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    objective = objective.to(device).train()
+    average = copy.deepcopy(objective).eval().requires_grad_(False)
+
+    done, images, before = 0, 0, 0.0
+    saved = None
+    if resume and path is not None and Path(path).is_file():
+        saved = checkpoint.load(path)
+        done, images, before, format = _restore(saved, objective, average, path)
+    stream = batches.at(done * accumulate) if hasattr(batches, "at") else iter(batches)
+    if format is None:
+        first = next(iter(batches.at(0) if hasattr(batches, "at") else (stream := _Peek(stream)).peek())).to(device)
+        format = _agree(measure_format(objective, first)[0] if rank == 0 else Format())
+    format.apply(objective)
+    optimizer = torch.optim.AdamW(objective.parameters(), lr, betas=betas, weight_decay=weight_decay, fused=True)
+    if saved is not None:
+        _restore_optimizer(saved[0], objective, optimizer)
+    model = DistributedDataParallel(objective) if world > 1 else objective
+
+    params, averaged = list(objective.parameters()), list(average.parameters())
+    start = last_save = time.monotonic()
+    bar = tqdm(total=steps, initial=done, unit="step", disable=not progress or rank > 0, mininterval=0.5)
+    drawn = 0
+    while (done < steps) if steps else (before + time.monotonic() - start < seconds):
+        now = before + time.monotonic() - start
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(done / steps if steps else now / seconds, done, lr, warmup)
+        total = 0.0
+        for batch in islice(stream, accumulate):
+            batch = batch.to(device)
+            loss = model(batch) / accumulate
+            loss.backward()
+            total += float(loss.detach())
+            drawn += len(batch.x0) * world
+        if not math.isfinite(total):
+            bar.close()
+            raise TrainingError(
+                f"the loss is {total} at step {done} (batch seed {batch.seed}). Try a lower learning rate "
+                f"(lr={lr / 4:g}), a longer warm-up (warmup={4 * warmup}) or format=Format('float32')."
+                + (f" The last good weights are in {path}." if path is not None and Path(path).is_file() else "")
+            )
+        nn.utils.clip_grad_norm_(params, clip)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        weight = 1 - min(ema, (done + 1) / (done + 10))
+        torch._foreach_lerp_(averaged, params, weight)
+        done += 1
+        now = time.monotonic()
+        elapsed = now - start
+        rate = drawn / elapsed
+        bar.update()
+        bar.set_postfix_str(f"loss {total:.4f}, {rate:,.0f} images/s" + _left(seconds, before + elapsed), refresh=False)
+        state = State(done, steps, total, images + drawn, before + elapsed, rate, format, objective, average)
+        finished = done >= steps if steps else before + elapsed >= seconds
+        if path is not None and rank == 0 and (finished or now - last_save >= save_every):
+            _save(path, state, optimizer)
+            last_save = now
+        yield state
+    bar.close()
+
+
+def _left(seconds: float | None, elapsed: float) -> str:
+    return "" if seconds is None else f", {max(0, seconds - elapsed):.0f} s left"
+
+
+class _Peek:
+    """An iterator whose first item can be looked at before it is taken."""
+
+    def __init__(self, items: Iterator):
+        self.items, self.waiting = items, []
+
+    def peek(self) -> list:
+        if not self.waiting:
+            self.waiting = list(islice(self.items, 1))
+        return self.waiting
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return self.waiting.pop() if self.waiting else next(self.items)
+
+
+def _join() -> tuple[int, int]:
+    """(rank, world) of this process; joins the group that torchrun announces in the environment."""
+    world = int(os.environ.get("WORLD_SIZE", 1))
+    if world > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def _agree(format: Format) -> Format:
+    """The first process's choice, in all of them."""
+    if not dist.is_initialized():
+        return format
+    choice = [format]
+    dist.broadcast_object_list(choice)
+    return choice[0]
+
+
+def _synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _save(path: str | os.PathLike, state: State, optimizer: torch.optim.Optimizer) -> None:
+    tensors: dict[str, Tensor] = {}
+    tensors |= {f"model.{k}": v for k, v in state.objective.state_dict().items()}
+    tensors |= {f"ema.{k}": v for k, v in state.ema.state_dict().items()}
+    for name, p in state.objective.named_parameters():
+        tensors |= {f"adam.{k}.{name}": v for k, v in optimizer.state[p].items()}
+    header = {
+        "config": state.objective.config,
+        "train": {
+            "step": state.step,
+            "images": state.images,
+            "seconds": state.seconds,
+            "precision": state.format.precision,
+            "channels_last": state.format.channels_last,
+        },
+    }
+    checkpoint.save(path, tensors, header)
+
+
+def _restore(saved, objective, average, path) -> tuple[int, int, float, Format]:
+    tensors, header = saved
+    if header["config"] != objective.config or "train" not in header:
+        raise checkpoint.CheckpointError(
+            f"{path} belongs to another model or is no training checkpoint. Move it away, or train without --resume."
+        )
+    for module, prefix in ((objective, "model."), (average, "ema.")):
+        module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+    at = header["train"]
+    return at["step"], at["images"], at["seconds"], Format(at["precision"], at["channels_last"])
+
+
+def _restore_optimizer(tensors, objective, optimizer) -> None:
+    for name, p in objective.named_parameters():
+        for key in ("exp_avg", "exp_avg_sq", "step"):
+            value = tensors[f"adam.{key}.{name}"]
+            optimizer.state[p][key] = value.clone() if key == "step" else torch.empty_like(p).copy_(value)
