@@ -24,7 +24,7 @@ test: $(VENV)/.test ## set up, then run the tests
 
 test-all: $(VENV)/.test ## the slow tests, then every notebook from top to bottom
 	$(PY) -m pytest -m slow $(ARGS)
-	$(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=600 --timeout=900 notebooks/*.ipynb
+	$(PY) -m pytest -p nbval --nbval-lax --nbval-current-env --nbval-cell-timeout=600 --timeout=900 notebooks/*.ipynb
 
 test-lowest: $(VENV)/.made ## the tests with the oldest versions that pyproject.toml allows
 	$(UV) venv -q --clear --python $(PY) .venv-lowest

@@ -1,0 +1,48 @@
+"""minidiff: how AI generates images, by building every part.
+
+A Process turns data into noise. A Denoiser guesses the data back. A sampler walks from noise to data.
+Guidance edits the guess on the way. Everything else only builds or trains these four.
+"""
+
+from .process import DDPM, EDM, Cosine, Flow, Process
+from .denoiser import Denoiser
+from .samplers import Step, ddim, dpmpp_2m, euler, heun, move
+from .guidance import autoguidance, cfg, inpaint
+from .nets.unet import UNet
+from .nets.mlp import MLP
+from .nets.convnet import ConvNet
+from .text import TextEncoder, Tokenizer, UnknownWord
+from .pipeline import TextToImage
+from .data import batches, mnist
+from .train import train
+from .checkpoint import CheckpointError
+
+__version__ = "0.1.0"
+__all__ = [
+    "DDPM",
+    "EDM",
+    "MLP",
+    "CheckpointError",
+    "ConvNet",
+    "Cosine",
+    "Denoiser",
+    "Flow",
+    "Process",
+    "Step",
+    "TextEncoder",
+    "TextToImage",
+    "Tokenizer",
+    "UNet",
+    "UnknownWord",
+    "autoguidance",
+    "batches",
+    "cfg",
+    "ddim",
+    "dpmpp_2m",
+    "euler",
+    "heun",
+    "inpaint",
+    "mnist",
+    "move",
+    "train",
+]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import tempfile
+import zlib
 from pathlib import Path
 
 import torch
@@ -12,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-HEADER = "minidiff"
+HEADER, CHECKSUM = "minidiff", "crc32"  # keys of the file's metadata
 
 
 class CheckpointError(RuntimeError):
@@ -26,12 +28,15 @@ def save(path: str | os.PathLike, tensors: dict[str, Tensor], header: dict) -> P
     """
     path = Path(path)
     tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    about = json.dumps(header)
     part = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for stale in path.parent.glob(f".{glob.escape(path.name)}.????????.part"):  # of a run that was killed
+            stale.unlink(missing_ok=True)
         handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
         os.close(handle)
-        save_file(tensors, part, metadata={HEADER: json.dumps(header)})
+        save_file(tensors, part, metadata={HEADER: about, CHECKSUM: _checksum(tensors, about)})
         with open(part, "rb+") as written:
             os.fsync(written.fileno())
         os.chmod(part, 0o644)
@@ -39,7 +44,7 @@ def save(path: str | os.PathLike, tensors: dict[str, Tensor], header: dict) -> P
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f"cannot write {path}: {error}. Free some space or choose another folder; "
-            f"{'the last good file is intact' if path.exists() else 'nothing was written'}."
+            f"{'the last good file is intact' if path.is_file() else 'nothing was written'}."
         ) from error
     finally:
         if part is not None:
@@ -50,23 +55,30 @@ def save(path: str | os.PathLike, tensors: dict[str, Tensor], header: dict) -> P
 def load(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict]:
     """(tensors, header) of a file that `save` wrote. Raises CheckpointError for anything else."""
     path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"there is no checkpoint {path}. `minidiff train` makes one.")
     try:
+        if not path.is_file():
+            raise CheckpointError(f"there is no checkpoint {path}. `minidiff train` makes one.")
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if HEADER not in metadata:
                 raise CheckpointError(f"{path} is a safetensors file, but minidiff did not write it.")
             header = json.loads(metadata[HEADER])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path} is damaged, cut off or no checkpoint ({error}). Train or fetch it again.") from error
+        checksum = _checksum(tensors, metadata[HEADER])
+        if metadata.get(CHECKSUM, checksum) != checksum:
+            raise CheckpointError(f"{path} is damaged: its checksum does not fit. Train or fetch it again.")
+    except (OSError, SafetensorError, ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"{path} is damaged, cut off or no checkpoint ({error}). Train or fetch it again."
+        ) from error
     if not isinstance(header, dict) or not isinstance(header.get("config"), dict):
         raise CheckpointError(f"{path} has no configuration in its header, so its model cannot be rebuilt.")
     return tensors, header
 
 
-def save_model(path: str | os.PathLike, model: nn.Module, card: dict, dtype: torch.dtype = torch.float16) -> Path:
+def save_model(
+    path: str | os.PathLike, model: nn.Module, card: dict, dtype: torch.dtype = torch.float16
+) -> Path:
     """Save a module that keeps `config`, with its card, in `dtype` for shipping."""
     tensors = {k: v.to(dtype) if v.is_floating_point() else v for k, v in model.state_dict().items()}
     return save(path, tensors, {"config": model.config, "card": card})
@@ -78,8 +90,11 @@ def build(cls: type, path: str | os.PathLike, tensors: dict[str, Tensor], config
         raise CheckpointError(f"{path} holds a {config.get('class')}, not a {cls.__name__}.")
     try:
         model = cls.from_config(config)
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} has a configuration that does not fit this version: {error!r}.") from error
+    except Exception as error:  # a wrong number can fail anywhere in a constructor
+        reason = " ".join(repr(error).split())[:300]
+        raise CheckpointError(
+            f"{path} has a configuration that does not fit this version: {reason}"
+        ) from error
     try:
         model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()})
     except RuntimeError as error:
@@ -97,3 +112,12 @@ def load_model(cls: type, path: str | os.PathLike) -> tuple[nn.Module, dict]:
     if any(name.startswith("ema.") for name in tensors):
         tensors = {name.removeprefix("ema."): t for name, t in tensors.items() if name.startswith("ema.")}
     return build(cls, path, tensors, header["config"]), header.get("card", {})
+
+
+def _checksum(tensors: dict[str, Tensor], header: str) -> str:
+    """CRC-32 of the header and of each tensor's name, type, shape and bytes: one flipped bit changes it."""
+    crc = zlib.crc32(header.encode())
+    for name, t in sorted(tensors.items()):
+        crc = zlib.crc32(f"{name} {t.dtype} {tuple(t.shape)}".encode(), crc)
+        crc = zlib.crc32(t.reshape(-1).view(torch.uint8).numpy(), crc)
+    return f"{crc:08x}"

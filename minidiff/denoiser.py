@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from .process import Process, per_sample
 
-# Beyond this the 2x2 system below is singular: eps says nothing of x0 where alpha = 0.
+# The smallest alpha / sigma for which eps is solved for x0: where alpha = 0, eps says nothing of x0.
 SMALLEST = 1e-4
 
 
@@ -74,9 +74,9 @@ class Denoiser(nn.Module):
         t = torch.as_tensor(t).to(xt.dtype).to(xt.device).expand(len(xt))
         y = self.predict(xt, t, ctx, **extras)
         a, b = TARGETS[self.target](self.process, t, self.sigma_data)
-        alpha, sigma = self.process.alpha(t), self.process.sigma(t)
+        alpha, sigma = self.process.alpha(t), self.process.sigma(t).clamp(min=1e-12)  # y = x0 at t = 0: not 0 / 0
         det = sigma * a - alpha * b
-        det = torch.where(det.abs() < SMALLEST, SMALLEST * torch.where(det < 0, -1.0, 1.0), det)
+        det = torch.where(det.abs() < SMALLEST * sigma, -SMALLEST * sigma, det)
         return per_sample(sigma / det, xt) * y - per_sample(b / det, xt) * xt
 
     def loss(

@@ -18,8 +18,9 @@ def cfg(
     scale: float | Float[Tensor, "b"],
     interval: tuple[float, float] = (0.0, 1.0),
 ) -> Denoise:
-    """x0 = x0_null + scale (x0_ctx - x0_null): classifier-free guidance (Ho and Salimans 2022, eq. 6).
+    """x0 = x0_null + scale (x0_ctx - x0_null): classifier-free guidance.
 
+    Ho and Salimans 2022, eq. 6, with scale = 1 + w.
     `null` encodes "" or the negative prompt, which is only another "nothing" to move away from.
     scale: 1 turns guidance off and saves half the work; a (b,) tensor gives each prompt its own.
     interval: the noise levels in which guidance acts (Kynkaanniemi et al. 2024).
@@ -59,6 +60,7 @@ def inpaint(denoise: Denoise, known: Float[Tensor, "b c h w"], mask: Bool[Tensor
 
     Replacing x0 is enough: `move` then keeps the known region exactly on its forward path.
     """
-    if torch.broadcast_shapes(mask.shape, known.shape) != known.shape:
+    sizes = zip(reversed(mask.shape), reversed(known.shape), strict=False)
+    if mask.dim() > known.dim() or any(m not in (1, k) for m, k in sizes):
         raise ValueError(f"mask {tuple(mask.shape)} does not fit known {tuple(known.shape)}")
     return lambda xt, t: torch.where(mask, known, denoise(xt, t))

@@ -17,7 +17,7 @@ from typing import BinaryIO
 ROOT = Path(__file__).resolve().parent.parent  # the checkout; site-packages, without lessons, if installed
 START_LIMIT = 60.0  # seconds; a cold disk needs about 10
 STOP_LIMIT = 10.0
-# No question about news and no look for updates: the course works offline. Learners' own settings outrank these.
+# No question about news, no look for updates: the course works offline. A learner's own settings win.
 DEFAULTS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
 
 

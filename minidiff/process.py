@@ -57,7 +57,7 @@ class Process:
     def sample_t(self, n: int, generator: torch.Generator | None = None) -> Float[Tensor, "n"]:
         """Times to train at, one in each n-th of [0, t_max], shuffled by nothing: rows are already random.
 
-        Stratified draws cover all levels in every batch (Kingma et al. 2021, appendix I.1).
+        Stratified draws cover all levels in every batch (after Kingma et al. 2021, appendix I.1).
         """
         return self.quantile(_stratified(n, generator))
 
@@ -77,11 +77,12 @@ class Process:
 
     def rates(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """(dalpha/dt, dsigma/dt), each of t's shape, by automatic differentiation."""
-        ones = torch.ones_like(t)
-        return (
-            torch.func.jvp(self.alpha, (t,), (ones,))[1],
-            torch.func.jvp(self.sigma, (t,), (ones,))[1],
-        )
+        # not torch.func.jvp: its first call imports 900 modules, which takes seconds
+        with torch.inference_mode(False), torch.enable_grad():
+            t = t.detach().clone().requires_grad_()
+            curves = [curve(t) + 0 * t for curve in (self.alpha, self.sigma)]  # 0 t: one may be constant
+            d_alpha, d_sigma = (torch.autograd.grad(curve.sum(), t)[0] for curve in curves)
+        return d_alpha, d_sigma
 
     def velocity(self, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
         """u = dxt/dt = alpha'(t) x0 + sigma'(t) eps. For Flow this is eps - x0."""

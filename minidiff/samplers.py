@@ -36,8 +36,8 @@ def move(process: Process, xt: Tensor, x0: Tensor, t: Tensor, s: Tensor, eta: fl
 
     std = eta sigma_s sqrt(1 - (alpha_t sigma_s / alpha_s sigma_t)^2)
     mean = alpha_s x0 + sqrt(sigma_s^2 - std^2) eps, with eps = (xt - alpha_t x0) / sigma_t.
-    eta = 0: Song et al. 2021 (DDIM), eq. 12. eta = 1: the posterior of Ho et al. 2020, eq. 7; both for any
-    alpha and sigma, after Kingma et al. 2021, eq. 3 and 4.
+    eta: Song et al. 2021 (DDIM), eq. 12 and 16. eta = 1: the posterior of Ho et al. 2020, eq. 7, for any
+    alpha and sigma (Kingma et al. 2021, appendix A.2).
     """
     alpha_t, sigma_t = process.alpha(t), process.sigma(t)
     alpha_s, sigma_s = process.alpha(s), process.sigma(s)
@@ -71,7 +71,7 @@ def ddim(
 def euler(denoise: Denoise, process: Process, xt: Tensor, ts: Tensor) -> Iterator[Step]:
     """xs = xt + (s - t) u: Euler's rule on dx/dt = u in the process's own clock.
 
-    The probability flow of Song et al. 2021 (score SDE), eq. 13; with EDM, Karras et al. 2022, eq. 3.
+    The probability flow of Song et al. 2021 (score SDE), eq. 13; with EDM, Karras et al. 2022, eq. 1 and 3.
     """
     _check(ts)
     for i, (t, s) in enumerate(pairwise(ts)):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 import os
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import torch
@@ -18,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm.auto import tqdm
 
 from . import checkpoint
+from .data import Batches
 
 
 class TrainingError(RuntimeError):
@@ -42,6 +45,9 @@ class Format:
 
     def __str__(self) -> str:
         return f"{self.precision}, {'channels last' if self.channels_last else 'channels first'}"
+
+
+FORMATS = [Format(precision, last) for last in (False, True) for precision in ("float32", "bfloat16")]
 
 
 @dataclass
@@ -69,23 +75,25 @@ def best_device() -> torch.device:
 def measure_format(objective: nn.Module, batch, tries: int = 3) -> tuple[Format, dict[Format, float]]:
     """The fastest Format for forward and backward of this batch here, and the seconds that each one took.
 
-    Weights and random state are left as they were.
+    Weights and random state are left as they were, the format of the objective as Format() has it.
     """
-    precisions = ["float32", "bfloat16"]
-    if batch.x0.device.type == "mps":
-        precisions = ["float32"]
+    device = batch.x0.device
     seconds = {}
-    for fmt in [Format(p, last) for last in (False, True) for p in precisions]:
+    for fmt in FORMATS:
+        if device.type == "mps" and fmt.precision != "float32":
+            continue
         fmt.apply(objective)
         times = []
-        for _ in range(tries + 1):
-            _synchronize(batch.x0.device)
-            start = time.perf_counter()
-            objective(batch).backward()
-            _synchronize(batch.x0.device)
-            times.append(time.perf_counter() - start)
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            for _ in range(tries + 1):
+                _synchronize(device)
+                start = time.perf_counter()
+                objective(batch).backward()
+                _synchronize(device)
+                times.append(time.perf_counter() - start)
         objective.zero_grad(set_to_none=True)  # gradients keep the layout they were made in
         seconds[fmt] = min(times[1:])
+    Format().apply(objective)
     return min(seconds, key=seconds.get), seconds
 
 
@@ -117,18 +125,24 @@ def train(
 ) -> Iterator[State]:
     """Train `objective` (a module: batch -> scalar loss) by AdamW; yields a State after each step.
 
-    batches: `data.batches(...)`, or any iterable of them. Give `steps`, or `seconds` of wall clock, by which the
-    learning rate then falls. clip: largest gradient norm. accumulate: batches a step. ema: weight of the
-    past in the averaged weights. format: None measures which is fastest here. path: a checkpoint, written every
-    `save_every` seconds and at the end; with `resume`, training goes on from it if it is there, on the CPU to
-    bitwise the weights of an undisturbed run. Under torchrun, each process takes its share of every batch.
+    batches: `data.batches(...)`, or any iterable of as many as are needed. Give `steps`, or `seconds` of wall
+    clock, by which the learning rate then falls. clip: largest gradient norm. accumulate: batches a step.
+    ema: weight of the past in the averaged weights. format: None measures which is fastest here. path: a
+    checkpoint, written every `save_every` seconds and at the end; with `resume`, training goes on from it if
+    it is there, on the CPU to bitwise the weights of an undisturbed run of `steps` in the same format. Under
+    torchrun, each process takes its share of every batch.
 
-    Raises TrainingError when the loss is not finite, and CheckpointError from reading or writing `path`.
+    Raises TrainingError when a loss, gradient or weight is not finite or the batches end too early, and
+    CheckpointError from reading or writing `path`.
     """
     if (steps is None) == (seconds is None):
         raise ValueError("give either steps or seconds")
     if (steps or seconds) <= 0 or accumulate < 1:
         raise ValueError(f"steps, seconds and accumulate must be positive: {steps}, {seconds}, {accumulate}")
+    if path is not None and not hasattr(objective, "config"):
+        raise ValueError(
+            f"a {type(objective).__name__} has no `config` to store, so it cannot be saved to {path}"
+        )
     rank, world = _join()
     device = torch.device(device) if device is not None else best_device()
     if device.type == "cuda" and world > 1:
@@ -136,59 +150,72 @@ def train(
     objective = objective.to(device).train()
     average = copy.deepcopy(objective).eval().requires_grad_(False)
 
+    start = last_save = time.monotonic()
     done, images, before = 0, 0, 0.0
     saved = None
     if resume and path is not None and Path(path).is_file():
         saved = checkpoint.load(path)
         done, images, before, format = _restore(saved, objective, average, path)
-    stream = batches.at(done * accumulate) if hasattr(batches, "at") else iter(batches)
+    skip = done * accumulate
+    stream = batches.at(batches.start + skip) if isinstance(batches, Batches) else islice(batches, skip, None)
     if format is None:
-        first = next(iter(batches.at(0) if hasattr(batches, "at") else (stream := _Peek(stream)).peek())).to(device)
-        format = _agree(measure_format(objective, first)[0] if rank == 0 else Format())
+        first = next(stream, None)
+        if first is None:
+            raise ValueError("there are no batches to train on")
+        stream = chain([first], stream)
+        fastest = measure_format(objective, first.to(device))[0] if rank == 0 else Format()
+        format = FORMATS[int(_agree(FORMATS.index(fastest), device))]
     format.apply(objective)
-    optimizer = torch.optim.AdamW(objective.parameters(), lr, betas=betas, weight_decay=weight_decay, fused=True)
+    optimizer = torch.optim.AdamW(
+        objective.parameters(), lr, betas=betas, weight_decay=weight_decay, fused=True
+    )
     if saved is not None:
-        _restore_optimizer(saved[0], objective, optimizer)
+        _restore_optimizer(saved[0], objective, optimizer, path)
+        saved = None
     model = DistributedDataParallel(objective) if world > 1 else objective
 
     params, averaged = list(objective.parameters()), list(average.parameters())
-    start = last_save = time.monotonic()
+    began, now = time.monotonic(), before
     bar = tqdm(total=steps, initial=done, unit="step", disable=not progress or rank > 0, mininterval=0.5)
     drawn = 0
-    while (done < steps) if steps else (before + time.monotonic() - start < seconds):
-        now = before + time.monotonic() - start
+    finished = done >= steps if steps else before >= seconds
+    while not finished:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(done / steps if steps else now / seconds, done, lr, warmup)
-        total = 0.0
-        for batch in islice(stream, accumulate):
+        total, seeds = 0.0, []
+        for _ in range(accumulate):
+            batch = next(stream, None)
+            if batch is None:
+                bar.close()
+                raise TrainingError(f"the batches ended at step {done}; data.batches(...) never ends")
             batch = batch.to(device)
             loss = model(batch) / accumulate
             loss.backward()
             total += float(loss.detach())
             drawn += len(batch.x0) * world
-        if not math.isfinite(total):
+            seeds.append(str(batch.seed))
+        norm = float(nn.utils.clip_grad_norm_(params, clip))  # in every process the same, unlike the loss
+        if not (math.isfinite(total) and math.isfinite(norm)):
             bar.close()
             raise TrainingError(
-                f"the loss is {total} at step {done} (batch seed {batch.seed}). Try a lower learning rate "
-                f"(lr={lr / 4:g}), a longer warm-up (warmup={4 * warmup}) or format=Format('float32')."
-                + (f" The last good weights are in {path}." if path is not None and Path(path).is_file() else "")
+                f"the loss is {total} and the norm of its gradient {norm} at step {done} (batch seed "
+                f"{', '.join(seeds)}). Try a lower learning rate (lr={lr / 4:g}), a longer warm-up "
+                f"(warmup={4 * warmup or 100}) or format=Format('float32')." + _last_good(path)
             )
-        nn.utils.clip_grad_norm_(params, clip)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        weight = 1 - min(ema, (done + 1) / (done + 10))
-        torch._foreach_lerp_(averaged, params, weight)
+        with torch.no_grad():  # here and not around the loop: a yield would leak it
+            torch._foreach_lerp_(averaged, params, 1 - min(ema, (done + 1) / (done + 10)))
         done += 1
-        now = time.monotonic()
-        elapsed = now - start
-        rate = drawn / elapsed
+        now = _agree(before + time.monotonic() - start, device)
+        rate = drawn / (time.monotonic() - began)
         bar.update()
-        bar.set_postfix_str(f"loss {total:.4f}, {rate:,.0f} images/s" + _left(seconds, before + elapsed), refresh=False)
-        state = State(done, steps, total, images + drawn, before + elapsed, rate, format, objective, average)
-        finished = done >= steps if steps else before + elapsed >= seconds
-        if path is not None and rank == 0 and (finished or now - last_save >= save_every):
+        bar.set_postfix_str(f"loss {total:.4f}, {rate:,.0f} images/s" + _left(seconds, now), refresh=False)
+        state = State(done, steps, total, images + drawn, now, rate, format, objective, average)
+        finished = done >= steps if steps else now >= seconds
+        if path is not None and rank == 0 and (finished or time.monotonic() - last_save >= save_every):
             _save(path, state, optimizer)
-            last_save = now
+            last_save = time.monotonic()
         yield state
     bar.close()
 
@@ -197,22 +224,8 @@ def _left(seconds: float | None, elapsed: float) -> str:
     return "" if seconds is None else f", {max(0, seconds - elapsed):.0f} s left"
 
 
-class _Peek:
-    """An iterator whose first item can be looked at before it is taken."""
-
-    def __init__(self, items: Iterator):
-        self.items, self.waiting = items, []
-
-    def peek(self) -> list:
-        if not self.waiting:
-            self.waiting = list(islice(self.items, 1))
-        return self.waiting
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        return self.waiting.pop() if self.waiting else next(self.items)
+def _last_good(path: str | os.PathLike | None) -> str:
+    return f" The last good weights are in {path}." if path is not None and Path(path).is_file() else ""
 
 
 def _join() -> tuple[int, int]:
@@ -223,13 +236,13 @@ def _join() -> tuple[int, int]:
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
-def _agree(format: Format) -> Format:
-    """The first process's choice, in all of them."""
+def _agree(number: float, device: torch.device) -> float:
+    """The first process's number, in all of them: of its format or its clock, which must not differ."""
     if not dist.is_initialized():
-        return format
-    choice = [format]
-    dist.broadcast_object_list(choice)
-    return choice[0]
+        return number
+    shared = torch.tensor(number, dtype=torch.float64, device=device)
+    dist.broadcast(shared, 0)
+    return float(shared)
 
 
 def _synchronize(device: torch.device) -> None:
@@ -243,6 +256,11 @@ def _save(path: str | os.PathLike, state: State, optimizer: torch.optim.Optimize
     tensors |= {f"ema.{k}": v for k, v in state.ema.state_dict().items()}
     for name, p in state.objective.named_parameters():
         tensors |= {f"adam.{k}.{name}": v for k, v in optimizer.state[p].items()}
+    if not all(bool(t.isfinite().all()) for t in tensors.values()):
+        raise TrainingError(
+            f"the weights are not finite after step {state.step}, so they were not saved. "
+            "Try a lower learning rate." + _last_good(path)
+        )
     header = {
         "config": state.objective.config,
         "train": {
@@ -258,18 +276,34 @@ def _save(path: str | os.PathLike, state: State, optimizer: torch.optim.Optimize
 
 def _restore(saved, objective, average, path) -> tuple[int, int, float, Format]:
     tensors, header = saved
-    if header["config"] != objective.config or "train" not in header:
+    if header["config"] != json.loads(json.dumps(objective.config)) or "train" not in header:
         raise checkpoint.CheckpointError(
-            f"{path} belongs to another model or is no training checkpoint. Move it away, or train without --resume."
+            f"{path} belongs to another model or is no training checkpoint. "
+            "Move it away, or train without --resume."
         )
-    for module, prefix in ((objective, "model."), (average, "ema.")):
-        module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
-    at = header["train"]
-    return at["step"], at["images"], at["seconds"], Format(at["precision"], at["channels_last"])
+    with _fits(path):
+        for module, prefix in ((objective, "model."), (average, "ema.")):
+            module.load_state_dict(
+                {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+            )
+        at = header["train"]
+        return at["step"], at["images"], at["seconds"], Format(at["precision"], at["channels_last"])
 
 
-def _restore_optimizer(tensors, objective, optimizer) -> None:
+def _restore_optimizer(tensors, objective, optimizer, path) -> None:
     for name, p in objective.named_parameters():
-        for key in ("exp_avg", "exp_avg_sq", "step"):
-            value = tensors[f"adam.{key}.{name}"]
-            optimizer.state[p][key] = value.clone() if key == "step" else torch.empty_like(p).copy_(value)
+        if f"adam.step.{name}" not in tensors:
+            continue  # no gradient ever reached it
+        with _fits(path):
+            for key in ("exp_avg", "exp_avg_sq"):
+                optimizer.state[p][key] = torch.empty_like(p).copy_(tensors[f"adam.{key}.{name}"])
+            optimizer.state[p]["step"] = tensors[f"adam.step.{name}"].to(p.device, copy=True)
+
+
+@contextmanager
+def _fits(path: str | os.PathLike) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise checkpoint.CheckpointError(f"{path} does not fit this training: {reason}") from error

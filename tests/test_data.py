@@ -37,11 +37,11 @@ FILES = {
 }
 
 
-@pytest.fixture(scope="module")
 def first(stream):
     return next(iter(stream))
 
 
+@pytest.fixture(scope="module")
 def script():
     spec = importlib.util.spec_from_file_location("make_mnist_sample", ROOT / "datasets/make_mnist_sample.py")
     module = importlib.util.module_from_spec(spec)

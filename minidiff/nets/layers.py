@@ -37,7 +37,7 @@ def zero(layer: nn.Module) -> nn.Module:
 class ResBlock(nn.Module):
     """h + conv(silu(norm(conv(silu(norm(h)))))), where the embedding scales and shifts the second norm.
 
-    He et al. 2016; the scale and shift are those of Dhariwal and Nichol 2021, section 4.4.
+    He et al. 2016; the scale and shift are those of Dhariwal and Nichol 2021, section 3.1.
     """
 
     def __init__(self, c_in: int, c_out: int, d_emb: int, groups: int = 8):

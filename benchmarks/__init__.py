@@ -1,0 +1,1 @@
+"""Quality and speed, each measured by one command. See README.md."""

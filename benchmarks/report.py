@@ -1,0 +1,162 @@
+"""Rewrite the tables of benchmarks/README.md, between their markers, from benchmarks/results/*.json.
+
+examples:
+  python -m benchmarks.report
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from pathlib import Path
+
+from . import common
+
+README = common.HERE / "README.md"
+
+
+def quality(r: dict) -> str:
+    plain, guided = (draw["score"] for draw in r["draws"])
+    rows = [
+        ["adherence at guidance 1", f"{plain['adherence']:.2%}", ""],
+        ["adherence at guidance 2", f"{guided['adherence']:.2%}", "at least 99 %"],
+        ["Frechet distance at guidance 1", f"{plain['frechet']:.4f}", ""],
+        ["the same, times the floor", f"{plain['ratio']:.2f}", "at most 3"],
+        ["Frechet distance at guidance 2", f"{guided['frechet']:.4f}", ""],
+        ["the same, times the floor", f"{guided['ratio']:.2f}", ""],
+        ["images seen in {seconds:.0f} s".format(**r["training"]), f"{r['training']['images']:,}", ""],
+        ["images/s", f"{r['training']['images_per_second']:,.0f}", ""],
+        ["network calls a picture", " and ".join(f"{draw['calls']:g}" for draw in r["draws"]), ""],
+    ]
+    return table(["what", "measured", "goal"], rows) + judged(r) + origin(r)
+
+
+def peers(r: dict) -> str:
+    rows, few_rows, notes = [], [], []
+    for recipe in r["recipes"]:
+        t = recipe["training"]
+        for draw in recipe["draws"]:
+            name = [recipe["title"], draw["sampler"]]
+            few_rows.append(name + scored(draw["few"]))
+            speed = [f"{draw['calls']:g}", f"{draw['seconds_64']:.2f}"]
+            if draw["score"] is not None:
+                trained = [f"{t['images_per_second']:,.0f}", f"{t['images']:,} ({t['steps']:,})"]
+                rows.append(name + trained + scored(draw["score"]) + speed)
+            else:
+                notes.append(f"{recipe['title']}, {draw['sampler']}: 64 digits in {float(speed[1]):,.0f} s.")
+        ink = ", ".join(f"{(draw['score'] or draw['few'])['ink']:.3f}" for draw in recipe["draws"])
+        notes.append(
+            f"{recipe['title']}: {t['parameters'] / 1e6:.2f} M parameters, loss {t['first_loss']:.3f} to "
+            f"{t['last_loss']:.3f}, mean brightness {ink} (real digits {r['floor']['ink']:.3f})."
+        )
+    score = ["adherence", "Frechet distance", "times the floor"]
+    trained = ["training images/s", "images seen (steps)"]
+    head = ["recipe", "sampler", *trained, *score, "network calls", "64 digits, s"]
+    few = "\n\nAll samplers on the first {n:,} of these digits, floor {frechet:.3f}:\n\n".format(
+        **r["few_floor"]
+    )
+    few += table(["recipe", "sampler", *score], few_rows) + "\n\n" + "\n".join(f"- {note}" for note in notes)
+    return table(head, rows) + judged(r) + few + origin(r)
+
+
+def speed(r: dict) -> str:
+    t, d, i = r["training"], r["drawing"], r["import"]
+    rows = [
+        ["training, images/s", *compared(t), "ratio at least 10"],
+        ["64 digits, s", *compared(d), "at most 1.5 s, ratio at least 100"],
+        ["import, s", spread(i["minidiff"]), f"torch: {spread(i['torch'])}", "", "at most 0.3 s"],
+    ]
+    own, peer = (f"{n / 1e6:.2f} M" for n in t["parameters"])
+    about = (
+        f"\n\nMedian (least to greatest) of {r['rounds']} rounds. Parameters: {own} and {peer}. minidiff "
+        f"trained in {t['format']}, which it measured to be the fastest here. Drawing: the shipped weights as "
+        "they draw by default, 10 steps at guidance 2, against 1,000 steps, from 10 of them. Import: after torch."
+    )
+    return table(["what", "minidiff", "diffusion class", "ratio", "goal"], rows) + about + origin(r)
+
+
+def steps(r: dict) -> str:
+    rows = [
+        [
+            row["sampler"],
+            f"{row['steps']}",
+            f"{row['calls']:g}",
+            f"{row['adherence']:.2%} ({row['adherence_change']:+.1%})",
+            f"{row['frechet']:.4f} ({row['frechet_change']:+.1%})",
+            f"{row['ratio']:.2f}",
+            f"{row['seconds_64']:.2f}",
+        ]
+        for row in r["rows"]
+    ]
+    change = f"against {r['many']} steps"
+    head = ["sampler", "steps", "network calls", f"adherence at guidance 2 ({change})"]
+    head += [f"Frechet distance at guidance 1 ({change})", "times the floor", "64 digits at guidance 1, s"]
+    return table(head, rows) + judged(r) + origin(r)
+
+
+TABLES = {"quality": quality, "peers": peers, "speed": speed, "steps": steps}
+
+
+def scored(score: dict) -> list[str]:
+    asked = "not asked" if score["adherence"] is None else f"{score['adherence']:.1%}"
+    return [asked, f"{score['frechet']:.3f}", f"{score['ratio']:.1f}"]
+
+
+def compared(result: dict) -> list[str]:
+    return [spread(result[side]) for side in ("minidiff", "peer", "ratio")]
+
+
+def spread(values: dict) -> str:
+    return "{} ({} to {})".format(*(short(values[key]) for key in ("median", "min", "max")))
+
+
+def short(x: float) -> str:
+    return f"{x:,.0f}" if x >= 100 else f"{x:.3g}"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def judged(r: dict) -> str:
+    floor = r["floor"]
+    return (
+        f"\n\nn = {floor['n']:,}. Features: {r['features']}. Reference: {r['reference']}. "
+        f"Floor: {floor['frechet']:.4f}, of {floor['n']:,} real held-out digits."
+    )
+
+
+def origin(r: dict) -> str:
+    m = r["machine"]
+    return (
+        f"\n\n`{r['command']}`, {r['date']}: {m['cpu']}, {m['cores']} cores, {m['threads']} threads, "
+        f"torch {m['torch']}, load {m['load']} at the start."
+    )
+
+
+def render(text: str, results: Path = common.RESULTS) -> str:
+    """The README with every table made anew; one that has no result says how to get it."""
+    for name, make in TABLES.items():
+        path = results / f"{name}.json"
+        missing = f"Not measured yet: `python -m benchmarks.{name}`."
+        body = make(json.loads(path.read_text())) if path.is_file() else missing
+        begin, end = f"<!-- table: {name} -->", f"<!-- end: {name} -->"
+        if text.count(begin) != 1 or text.count(end) != 1:
+            raise ValueError(f"the README needs the markers {begin} and {end}, once each")
+        text = re.sub(f"{begin}.*{end}", lambda _, new=f"{begin}\n{body}\n{end}": new, text, flags=re.DOTALL)
+    return text
+
+
+def main() -> None:
+    raw = argparse.RawDescriptionHelpFormatter
+    argparse.ArgumentParser(
+        "python -m benchmarks.report", description=__doc__, formatter_class=raw
+    ).parse_args()
+    README.write_text(render(README.read_text()))
+    print(f"Wrote {README}.")
+
+
+if __name__ == "__main__":
+    main()

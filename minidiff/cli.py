@@ -1,0 +1,264 @@
+"""The command line: minidiff lab | demo | train | sample | doctor."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+EPILOG = """examples:
+  minidiff lab                                    open the course
+  minidiff demo --seconds 60                      train from nothing, watch noise become digits
+  minidiff sample "a seven" --out seven.png       draw with the shipped model
+  minidiff train mnist                            make the shipped weights again
+  minidiff doctor                                 what a bug report needs
+
+`minidiff COMMAND --help` shows more of each."""
+
+
+def positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return value
+
+
+def natural(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"must be at least 0, got {text}")
+    return value
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="minidiff",
+        description="How AI generates images, by building every part.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def add(name: str, about: str, examples: str) -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name,
+            help=about,
+            description=about[0].upper() + about[1:] + ".",
+            epilog=f"examples:\n{examples}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    p = add("lab", "open the course in JupyterLab", "  minidiff lab\n  minidiff lab --no-browser --port 8899")
+    p.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
+    p.add_argument("--port", type=positive, help="default: a free one")
+    p.add_argument("notebook", nargs="?", help="file in notebooks/; default: lesson 00")
+    p.set_defaults(run=run_lab)
+
+    p = add(
+        "demo",
+        "train a small model from nothing on the embedded digits, then draw with it",
+        "  minidiff demo\n  minidiff demo --seconds 300 --out strip.png",
+    )
+    p.add_argument("--seconds", type=float, default=60.0, help="of training (default: 60)")
+    p.add_argument("--seed", type=natural, default=0)
+    p.add_argument("--out", type=Path, default=Path("demo.png"), help="film strip (default: demo.png)")
+    p.set_defaults(run=run_demo)
+
+    p = add(
+        "train",
+        "follow a recipe: train, measure, and write weights with their card",
+        "  minidiff train mnist                     into runs/mnist/\n"
+        "  minidiff train mnist --resume            go on after an interruption\n"
+        "  minidiff train mnist --data sample       on the embedded digits\n"
+        "  torchrun --nproc-per-node 2 -m minidiff.cli train mnist",
+    )
+    p.add_argument("recipe", help="a recipe of minidiff/recipes.py: digits, mnist")
+    p.add_argument("--data", choices=["full", "sample"], default="full", help="full MNIST or the embedded digits")
+    p.add_argument("--download", action="store_true", help="fetch the full MNIST if it is not there")
+    p.add_argument("--steps", type=positive, help="other than the recipe's")
+    p.add_argument("--out", type=Path, help="folder (default: runs/RECIPE)")
+    p.add_argument("--resume", action="store_true", help="go on from the checkpoint in the folder")
+    p.set_defaults(run=run_train)
+
+    p = add(
+        "sample",
+        "draw pictures from prompts",
+        '  minidiff sample "a seven" --out seven.png\n'
+        '  minidiff sample "a seven" --negative "a one" --seed 3 --steps 10 --strip steps.png\n'
+        '  minidiff sample "a one" "a two" "a three" --out three.png\n'
+        "  minidiff sample --like seven.png --out again.png        the same picture once more",
+    )
+    p.add_argument("prompt", nargs="*", help="what to draw; several give a grid")
+    p.add_argument("--negative", default="", help="what to move away from")
+    p.add_argument("--seed", type=natural, default=0, help="of the first picture; the others count up (default: 0)")
+    p.add_argument("--steps", type=positive, default=10, help="of the sampler (default: 10)")
+    p.add_argument("--guidance", type=float, default=2.0, help="1 turns it off (default: 2)")
+    p.add_argument("--sampler", choices=["dpmpp_2m", "ddim", "euler", "heun"], default="dpmpp_2m")
+    p.add_argument("--eta", type=float, default=0.0, help="ddim only: 1 is DDPM (default: 0)")
+    p.add_argument("--weights", type=Path, help="checkpoint (default: the shipped model)")
+    p.add_argument("--out", type=Path, default=Path("sample.png"), help="picture to write (default: sample.png)")
+    p.add_argument("--strip", type=Path, help="also write all steps as a film strip")
+    p.add_argument("--scale", type=positive, default=8, help="pixels a pixel (default: 8)")
+    p.add_argument("--like", type=Path, help="draw this picture again: prompt, seed and settings come from it")
+    p.set_defaults(run=run_sample)
+
+    p = add("doctor", "print what a bug report needs, and what to mend", "  minidiff doctor")
+    p.set_defaults(run=run_doctor)
+    return top
+
+
+def run_lab(args) -> int:
+    from .lab import lab
+
+    return lab(browser=not args.no_browser, port=args.port, notebook=args.notebook)
+
+
+def run_doctor(args) -> int:
+    from .doctor import doctor
+
+    return doctor()
+
+
+def run_demo(args) -> int:
+    import torch
+
+    from . import data, viz
+    from .pipeline import TextToImage
+    from .train import best_device, train
+
+    if not args.seconds > 0:
+        raise ValueError(f"--seconds must be positive, got {args.seconds}")
+    torch.manual_seed(args.seed)
+    model = TextToImage.new(data.all_digit_captions(), widths=(32, 64), blocks=1)
+    digits = data.mnist().to(best_device())
+    print(f"Training from nothing for {args.seconds:g} s on {len(digits):,} digits, on {best_device()}.")
+    stream = data.batches(digits, 128, captions=data.digit_captions, seed=args.seed)
+    for state in train(model, stream, seconds=args.seconds):
+        pass
+    print(f"Saw {state.images:,} images, {state.images_per_second:,.0f} a second ({state.format}).")
+    steps = list(state.ema.walk([f"the digit {d}" for d in range(10)], seed=args.seed, steps=10))
+    viz.save_png(viz.film_strip(steps, beliefs=False), args.out)
+    print(f"Wrote {args.out}: the digits 0 to 9, each from noise on the left to a picture on the right.")
+    return 0
+
+
+def run_train(args) -> int:
+    import torch
+
+    from . import checkpoint, data
+    from .recipes import RECIPES, card
+    from .train import best_device, measure_format, train
+
+    recipe = RECIPES.get(args.recipe)
+    if recipe is None:
+        raise ValueError(f"there is no recipe {args.recipe!r}; there are: {', '.join(RECIPES)}")
+    full = args.data == "full"
+    if full:
+        data.mnist(full=True, download=args.download)
+    out = args.out or Path("runs") / recipe.name
+    state_file, weights_file = out / "state.safetensors", out / f"{recipe.name}.safetensors"
+    if state_file.exists() and not args.resume:
+        raise ValueError(f"{state_file} is there already. Go on with --resume, or choose another --out.")
+    options = recipe.options | ({"steps": args.steps} if args.steps else {})
+    torch.manual_seed(recipe.seed)
+    model, stream = recipe.objective().to(best_device()), recipe.batches(full)
+
+    first = next(iter(stream)).to(best_device())
+    fmt, seconds = measure_format(model, first)
+    print(f"{recipe.name}: {recipe.about}")
+    print(f"{options['steps']:,} steps of {first.total} images on {best_device()}, in {fmt}.")
+    print(f"That takes about {_time(options['steps'] * seconds[fmt] * 1.15)} here. Ctrl-C stops; --resume goes on.")
+    for state in train(model, stream, **options, format=fmt, path=state_file, resume=args.resume):
+        pass
+    if int(os.environ.get("RANK", 0)):
+        return 0
+    print("Measuring its quality ...")
+    ema = state.ema.cpu().eval()
+    made = card(recipe, state, full, recipe.measure(ema))
+    checkpoint.save_model(weights_file, ema, made)
+    print(json.dumps(made, indent=2))
+    print(f"Wrote {weights_file}.")
+    return 0
+
+
+def run_sample(args) -> int:
+    import torch
+
+    from . import samplers, viz
+    from .pipeline import TextToImage
+    from .recipes import WEIGHTS
+    from .train import best_device
+
+    path = args.weights or WEIGHTS / "mnist.safetensors"
+    model = TextToImage.load(path).to(best_device())
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    if args.like:
+        if args.prompt:
+            raise ValueError("--like takes prompt and settings from the picture; leave the prompt out")
+        settings = viz.read_settings(args.like)
+        if settings["weights"] != digest:
+            raise ValueError(
+                f"{args.like} was drawn by other weights ({settings['weights']}, these are {digest}). "
+                "Name the right ones with --weights."
+            )
+    else:
+        if not args.prompt:
+            raise ValueError('what shall be drawn? For example: minidiff sample "a seven"')
+        settings = {
+            "prompt": args.prompt,
+            "negative": args.negative,
+            "seed": args.seed,
+            "steps": args.steps,
+            "cfg_scale": args.guidance,
+            "sampler": args.sampler,
+            "eta": args.eta,
+            "scale": args.scale,
+            "weights": digest,
+            "torch": torch.__version__,
+        }
+    knobs = {"eta": settings["eta"]} if settings["sampler"] == "ddim" else {}
+    start = time.perf_counter()
+    steps = list(
+        model.walk(
+            settings["prompt"],
+            settings["negative"],
+            seed=settings["seed"],
+            steps=settings["steps"],
+            cfg_scale=settings["cfg_scale"],
+            sampler=getattr(samplers, settings["sampler"]),
+            **knobs,
+        )
+    )
+    image = viz.grid(steps[-1].x0, scale=settings["scale"], gap=0 if len(settings["prompt"]) == 1 else 1)
+    viz.save_png(image, args.out, settings)
+    print(f"Wrote {args.out} in {time.perf_counter() - start:.2f} s.")
+    if args.strip:
+        viz.save_png(viz.film_strip(steps), args.strip, settings)
+        print(f"Wrote {args.strip}: above what the sampler holds, below what the network believes, step by step.")
+    return 0
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    try:
+        return args.run(args)
+    except KeyboardInterrupt:
+        print("\nminidiff: stopped", file=sys.stderr)
+        return 130
+    except (ValueError, OSError, RuntimeError) as error:
+        if type(error) is RuntimeError:  # not one of ours, which say what to do: show where it happened
+            raise
+        print(f"minidiff: error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

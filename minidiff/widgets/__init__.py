@@ -1,0 +1,94 @@
+"""Controls for the lessons, in plain ipywidgets, which load when a control is made. The library never imports this.
+
+`prompt_box(model)` draws what is asked for; `step_slider(steps)` turns the pages of a walk from noise to picture.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+
+import torch
+
+from .. import viz
+from ..samplers import Step
+
+WIDTH = 480  # of the pictures, in pixels of the page
+
+
+def step_slider(steps: Iterable[Step]):
+    """A slider over the steps of a walk: xt, and x0, the network's guess at each. All frames are drawn once, here."""
+    pages = _Pages()
+    pages.show(list(steps))
+    return pages.box
+
+
+def prompt_box(model, prompt: str = "a seven", negative: str = "", seed: int = 0, **settings):
+    """A form that draws one picture with `model`, and a slider over its steps. `settings` go to `model.walk`.
+
+    A prompt that cannot be drawn is answered in the form, with the nearest words that the model knows.
+    """
+    import ipywidgets as w
+
+    def field(kind, description: str, value, **more):
+        style, layout = {"description_width": "8em"}, w.Layout(width="24em")
+        return kind(description=description, value=value, continuous_update=False, style=style, layout=layout, **more)
+
+    words = field(w.Text, "Prompt", prompt)
+    without = field(w.Text, "Negative prompt", negative)
+    number = field(w.BoundedIntText, "Seed", seed, min=0, max=2**31 - 1)
+    button = w.Button(description="Draw", button_style="primary", layout=w.Layout(margin="2px 2px 2px 8.4em"))
+    message, pages = w.HTML(), _Pages()
+    drawn = None
+
+    def draw(_=None):
+        nonlocal drawn
+        wanted = (words.value, without.value, number.value)
+        if wanted == drawn:  # Enter in a field, and then the button
+            return
+        try:
+            pages.show(list(model.walk(words.value, without.value, seed=number.value, **settings)))
+            message.value, drawn = "", wanted
+        except ValueError as error:  # UnknownWord is one
+            message.value, drawn = f'<span role="alert">Not drawn: {html.escape(str(error))}.</span>', None
+
+    button.on_click(draw)
+    for control in (words, without, number):
+        control.observe(draw, "value")
+    draw()
+    return w.VBox([words, without, number, button, message, pages.box])
+
+
+class _Pages:
+    """A slider, a picture and a line of text; `show` gives them new steps."""
+
+    def __init__(self):
+        import ipywidgets as w
+
+        self.slider = w.IntSlider(description="Step", layout=w.Layout(width=f"{WIDTH}px"))
+        self.picture = w.Image(format="png", layout=w.Layout(width="max-content"))
+        self.text, self.frames = w.HTML(), []
+        self.box = w.VBox([self.slider, self.picture, self.text])
+        self.slider.observe(self._turn, "value")
+
+    def show(self, steps: list[Step]) -> None:
+        if not steps:
+            raise ValueError("a slider needs at least one step")
+        last = len(steps) - 1
+        side = "Left" if len(steps[0].xt) == 1 else "Top"
+        self.frames = [(_frame(step), f"Step {step.i} of {last}, t = {step.t:.2f}. {side}: xt.") for step in steps]
+        self.slider.max = last
+        self.slider.value = last
+        self._turn()
+
+    def _turn(self, _=None) -> None:
+        png, text = self.frames[self.slider.value]
+        self.picture.value = png
+        self.text.value = self.picture.tooltip = text  # a tooltip is what screen readers announce
+
+
+def _frame(step: Step) -> bytes:
+    """xt beside x0 for one picture, xt above x0 for several."""
+    columns = max(2, len(step.xt))
+    scale = max(1, min(8, WIDTH // (columns * step.xt.shape[-1])))
+    return viz.png_bytes(viz.grid(torch.cat([viz.visible(step.xt), step.x0]), columns=columns, scale=scale))

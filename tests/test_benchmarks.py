@@ -1,0 +1,71 @@
+"""The tables of benchmarks/README.md are what benchmarks.report makes of the results."""
+
+import json
+
+import pytest
+
+from benchmarks import common, report
+
+MACHINE = {"cpu": "a CPU", "cores": 2, "threads": 3, "load": 0.1, "torch": "2.6"}
+ABOUT = {"command": "python -m benchmarks.x", "date": "2025-01-31", "machine": MACHINE}
+FLOOR = {"n": 1000, "frechet": 0.5, "ink": 0.1}
+JUDGED = {"features": "digits.safetensors", "reference": "real digits", "floor": FLOOR}
+SCORE = {"n": 1000, "adherence": 0.9876, "frechet": 1.0, "ratio": 2.0, "ink": 0.1}
+DRAW = {"sampler": "quick", "slow": False, "calls": 10.0, "seconds_64": 1.0, "score": SCORE, "few": SCORE}
+SLOW = DRAW | {"slow": True, "score": None}
+UNASKED = DRAW | {"score": SCORE | {"adherence": None}, "few": SCORE | {"adherence": None}}
+TRAINING = {"seconds": 300.0, "steps": 1000, "images": 128_000, "images_per_second": 426.7}
+TRAINING |= {"first_loss": 1.0, "last_loss": 0.1, "parameters": 450_000}
+MINE = {"title": "mine", "conditional": True, "training": TRAINING, "draws": [DRAW, SLOW]}
+SPREAD = {"median": 12.3, "min": 11.0, "max": 1300.0}
+SPEED = {"minidiff": SPREAD, "peer": SPREAD, "ratio": SPREAD}
+STEPS = {"sampler": "ddim", "steps": 10, "calls": 10.0, "seconds_64": 1.0, "adherence": 0.99, "frechet": 1.0}
+STEPS |= {"ratio": 2.0, "adherence_change": 0.0, "frechet_change": 0.03}
+RESULTS = {
+    "quality": ABOUT | JUDGED | {"training": TRAINING, "draws": [DRAW, DRAW]},
+    "peers": ABOUT | JUDGED | {"few_floor": FLOOR, "recipes": [MINE, MINE | {"draws": [UNASKED]}]},
+    "speed": ABOUT
+    | {
+        "rounds": 5,
+        "import": {"torch": SPREAD, "minidiff": SPREAD},
+        "training": SPEED | {"format": "float32", "parameters": [450_000, 1_700_000]},
+        "drawing": SPEED,
+    },
+    "steps": ABOUT | JUDGED | {"many": 100, "rows": [STEPS]},
+}
+
+
+def test_the_readme_shows_the_results_as_they_are():
+    text = report.README.read_text()
+    assert report.render(text) == text, "run python -m benchmarks.report"
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_a_table_says_how_it_was_measured(name, tmp_path):
+    text = "\n".join(f"<!-- table: {n} -->\nold\n<!-- end: {n} -->" for n in report.TABLES)
+    (tmp_path / f"{name}.json").write_text(json.dumps(RESULTS[name]))
+    made = report.render(text, tmp_path)
+    assert report.render(made, tmp_path) == made
+    assert "old" not in made and made.count("Not measured yet") == len(RESULTS) - 1
+    for told in (*MACHINE.values(), ABOUT["command"], ABOUT["date"]):
+        assert str(told) in made
+    if "floor" in RESULTS[name]:
+        assert "n = 1,000" in made and "0.5" in made and JUDGED["features"] in made
+    widths = [line.count(" | ") for line in made.splitlines() if line.startswith("| ")]
+    assert widths and all(line.endswith(" |") for line in made.splitlines() if line.startswith("|"))
+
+
+def test_a_readme_without_markers_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="table: quality"):
+        report.render("no markers", tmp_path)
+
+
+def test_a_network_call_is_counted_for_each_picture():
+    import torch
+
+    net = torch.nn.Linear(3, 3)
+    with common.Calls(net) as calls:
+        net(torch.zeros(5, 3))
+        net(torch.zeros(2, 3))
+    net(torch.zeros(9, 3))
+    assert calls.images == 7

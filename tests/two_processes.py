@@ -1,0 +1,48 @@
+"""What test_train.py runs under torchrun: train() and batches() as anyone would call them, and no word of processes.
+
+    torchrun --standalone --nproc-per-node 2 tests/two_processes.py FOLDER
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import tiny
+import torch
+
+from minidiff.train import Format, TrainingError, train
+
+BATCH, STEPS = 6, 12  # of each process
+
+
+def main(folder: Path) -> None:
+    rank = os.environ["RANK"]
+    for accumulate in (1, 2):
+        path = folder / f"steps{accumulate}.safetensors"
+        for _ in train(
+            tiny.model(), tiny.stream(BATCH), STEPS, path=path, accumulate=accumulate, format=Format(), progress=False
+        ):
+            pass
+
+    for state in train(tiny.model(int(rank)), tiny.stream(BATCH), seconds=1.0, progress=False):  # noqa: B007
+        pass
+    torch.save(tiny.weights(state.objective) | {"step": state.step}, folder / f"seconds{rank}.pt")
+
+    spoilt = (
+        replace(batch, x0=batch.x0 * math.nan) if i == 2 and rank == "1" else batch
+        for i, batch in enumerate(tiny.stream(BATCH))
+    )
+    try:
+        for _ in train(tiny.model(), spoilt, 5, format=Format(), progress=False):
+            pass
+    except TrainingError as error:
+        (folder / f"error{rank}.txt").write_text(str(error))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
+    torch.distributed.destroy_process_group()
