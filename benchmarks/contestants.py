@@ -58,7 +58,7 @@ class Minidiff:
         """The seconds include the choice of the number format, for which a learner waits too."""
         start = time.monotonic()
         fmt, _ = measure_format(self.model, next(iter(self.batches)))
-        left = seconds - (time.monotonic() - start)
+        left = max(1.0, seconds - (time.monotonic() - start))
         losses = []
         for state in self.steps(seconds=left, format=fmt):
             losses.append(state.loss)

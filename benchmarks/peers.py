@@ -51,8 +51,8 @@ def tell(result: dict) -> None:
         asked = "nothing was asked" if score["adherence"] is None else f"adherence {score['adherence']:.2%}"
         print(
             f"  {draw['sampler']}: {asked}, Frechet distance {score['frechet']:.3f} ({score['ratio']:.1f} "
-            f"times the floor) of {score['n']:,}, ink {score['ink']:.3f}, 64 digits in {draw['seconds_64']:.2f} s, "
-            f"{draw['calls']:g} network calls"
+            f"times the floor) of {score['n']:,}, ink {score['ink']:.3f}, 64 digits in "
+            f"{draw['seconds_64']:.2f} s, {draw['calls']:g} network calls"
         )
 
 

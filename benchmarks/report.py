@@ -70,8 +70,9 @@ def speed(r: dict) -> str:
     own, peer = (f"{n / 1e6:.2f} M" for n in t["parameters"])
     about = (
         f"\n\nMedian (least to greatest) of {r['rounds']} rounds. Parameters: {own} and {peer}. minidiff "
-        f"trained in {t['format']}, which it measured to be the fastest here. Drawing: the shipped weights as "
-        "they draw by default, 10 steps at guidance 2, against 1,000 steps, from 10 of them. Import: after torch."
+        f"trained in {t['format']}, which it measured to be the fastest here. Drawing: the shipped weights "
+        "as they draw by default, 10 steps at guidance 2, against 1,000 steps, from 10 of them. Import: after "
+        "torch."
     )
     return table(["what", "minidiff", "diffusion class", "ratio", "goal"], rows) + about + origin(r)
 

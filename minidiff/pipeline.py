@@ -82,7 +82,7 @@ class TextToImage(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        return self.encoder.place.device
+        return self.encoder.word.weight.device
 
     def forward(self, batch) -> Float[Tensor, ""]:
         """Mean loss of a `data.Batch` with captions.

@@ -41,7 +41,7 @@ def per_sample(value: Tensor, like: Tensor) -> Tensor:
 class Process:
     """xt = alpha(t) x0 + sigma(t) eps; a subclass writes `alpha` and `sigma`.
 
-    Times are tensors () or (b,) in [0, t_max]. On an even grid the samplers walk `timesteps`.
+    Times are tensors () or (b,) in [0, t_max]. `sample_t` is the clock of training, `timesteps` that of sampling.
     """
 
     t_max: float = 1.0
@@ -65,7 +65,7 @@ class Process:
         """The time below which the share r in [0, 1] of all training times lies. Here: even."""
         return r * self.t_max
 
-    def timesteps(self, steps: int) -> Float[Tensor, "steps+1"]:
+    def timesteps(self, steps: int) -> Float[Tensor, "{steps}+1"]:
         """Falling grid from t_max to 0, float64 on the CPU. Here: even in t."""
         if steps < 1:
             raise ValueError(f"steps must be at least 1, got {steps}")
@@ -117,6 +117,10 @@ class Cosine(Process):
     def sigma(self, t: Tensor) -> Tensor:
         return torch.sin(t * (math.pi / 2))
 
+    def quantile(self, r: Tensor) -> Tensor:
+        """log(sigma/alpha) is normal, as in EDM: most training where a guess can be learned. Mean 0.2, std 1.4."""
+        return torch.atan(_normal(r, 0.2, 1.4).exp()) / (math.pi / 2)
+
 
 class DDPM(Process):
     """The variance-preserving process of DDPM: alpha^2 = alpha_bar = exp(-integral of beta).
@@ -154,10 +158,9 @@ class EDM(Process):
         return t
 
     def quantile(self, r: Tensor) -> Tensor:
-        normal = torch.special.ndtri(r.clamp(1e-6, 1 - 1e-6))
-        return (self.p_mean + self.p_std * normal).exp().clamp(max=self.t_max)
+        return _normal(r, self.p_mean, self.p_std).exp().clamp(max=self.t_max)
 
-    def timesteps(self, steps: int) -> Float[Tensor, "steps+1"]:
+    def timesteps(self, steps: int) -> Float[Tensor, "{steps}+1"]:
         """sigma_i = (80^(1/7) + i/(n-1) (0.002^(1/7) - 80^(1/7)))^7, then 0 (eq. 5)."""
         if steps < 1:
             raise ValueError(f"steps must be at least 1, got {steps}")
@@ -176,6 +179,10 @@ class Flow(Process):
 
     def sigma(self, t: Tensor) -> Tensor:
         return t
+
+
+def _normal(r: Tensor, mean: float, std: float) -> Tensor:
+    return mean + std * torch.special.ndtri(r.clamp(1e-6, 1 - 1e-6))
 
 
 def _stratified(n: int, generator: torch.Generator | None) -> Tensor:

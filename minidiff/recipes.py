@@ -34,7 +34,7 @@ class Recipe:
 
 def _digit_reader() -> ConvNet:
     torch.manual_seed(0)
-    return ConvNet(channels=1, classes=10, widths=(24, 48, 64))
+    return ConvNet(channels=1, classes=10, widths=(24, 48, 96))
 
 
 def jitter(pixels: Tensor, generator: torch.Generator) -> Tensor:
@@ -125,15 +125,15 @@ RECIPES = {
             _digit_reader,
             lambda full: data.batches(data.mnist(full=full), 128, augment=jitter),
             _digit_reader_quality,
-            dict(steps=2500, lr=3e-3),
+            dict(steps=2000, lr=3e-3),
         ),
         Recipe(
             "mnist",
             "text to image on MNIST: draws a digit from a prompt such as 'a seven'",
             _mnist,
-            lambda full: data.batches(data.mnist(full=full), 128, captions=data.digit_captions),
+            lambda full: data.batches(data.mnist(full=full), 64, captions=data.digit_captions),
             _mnist_quality,
-            dict(steps=10_000, lr=2e-3),
+            dict(steps=10_000, lr=4e-3),
         ),
     )
 }

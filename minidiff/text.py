@@ -93,12 +93,12 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.config = dict(vocabulary=vocabulary, length=length, dim=dim, layers=layers, heads=heads)
         self.word = nn.Embedding(vocabulary, dim)
-        self.place = nn.Parameter(torch.randn(length, dim) * 0.02)
+        self.place = nn.Embedding(length, dim)
         self.blocks = nn.ModuleList(TextBlock(dim, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, ids: Int[Tensor, "b l"]) -> Float[Tensor, "b l d"]:
-        x = self.word(ids) + self.place
+        x = self.word(ids) + self.place.weight
         for block in self.blocks:
             x = block(x)
         return self.norm(x)

@@ -20,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm.auto import tqdm
 
 from . import checkpoint
+from .optim import MuonAdamW
 from .data import Batches
 
 
@@ -109,7 +110,7 @@ def train(
     steps: int | None = None,
     *,
     seconds: float | None = None,
-    lr: float = 2e-3,
+    lr: float = 4e-3,
     warmup: int = 100,
     weight_decay: float = 0.01,
     betas: tuple[float, float] = (0.9, 0.99),
@@ -123,7 +124,7 @@ def train(
     device: torch.device | str | None = None,
     progress: bool = True,
 ) -> Iterator[State]:
-    """Train `objective` (a module: batch -> scalar loss) by AdamW; yields a State after each step.
+    """Train `objective` (a module: batch -> scalar loss) by Muon and AdamW; yields a State after each step.
 
     batches: `data.batches(...)`, or any iterable of as many as are needed. Give `steps`, or `seconds` of wall
     clock, by which the learning rate then falls. clip: largest gradient norm. accumulate: batches a step.
@@ -137,7 +138,7 @@ def train(
     """
     if (steps is None) == (seconds is None):
         raise ValueError("give either steps or seconds")
-    if (steps or seconds) <= 0 or accumulate < 1:
+    if not (steps or seconds or 0) > 0 or accumulate < 1:
         raise ValueError(f"steps, seconds and accumulate must be positive: {steps}, {seconds}, {accumulate}")
     if path is not None and not hasattr(objective, "config"):
         raise ValueError(
@@ -164,13 +165,12 @@ def train(
             raise ValueError("there are no batches to train on")
         stream = chain([first], stream)
         fastest = measure_format(objective, first.to(device))[0] if rank == 0 else Format()
-        format = FORMATS[int(_agree(FORMATS.index(fastest), device))]
+        format = FORMATS[int(_agree(float(FORMATS.index(fastest)), device))]
     format.apply(objective)
-    optimizer = torch.optim.AdamW(
-        objective.parameters(), lr, betas=betas, weight_decay=weight_decay, fused=True
-    )
+    optimizer = MuonAdamW(objective, lr, weight_decay, betas)  # after the format: it shares the weights' memory
     if saved is not None:
-        _restore_optimizer(saved[0], objective, optimizer, path)
+        with _fits(path):
+            optimizer.load({k.removeprefix("optimizer."): v for k, v in saved[0].items() if k.startswith("optimizer.")})
         saved = None
     model = DistributedDataParallel(objective) if world > 1 else objective
 
@@ -180,8 +180,6 @@ def train(
     drawn = 0
     finished = done >= steps if steps else before >= seconds
     while not finished:
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(done / steps if steps else now / seconds, done, lr, warmup)
         total, seeds = 0.0, []
         for _ in range(accumulate):
             batch = next(stream, None)
@@ -202,8 +200,7 @@ def train(
                 f"{', '.join(seeds)}). Try a lower learning rate (lr={lr / 4:g}), a longer warm-up "
                 f"(warmup={4 * warmup or 100}) or format=Format('float32')." + _last_good(path)
             )
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.step(learning_rate(done / steps if steps else now / seconds, done, lr, warmup))
         with torch.no_grad():  # here and not around the loop: a yield would leak it
             torch._foreach_lerp_(averaged, params, 1 - min(ema, (done + 1) / (done + 10)))
         done += 1
@@ -250,12 +247,11 @@ def _synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _save(path: str | os.PathLike, state: State, optimizer: torch.optim.Optimizer) -> None:
+def _save(path: str | os.PathLike, state: State, optimizer: MuonAdamW) -> None:
     tensors: dict[str, Tensor] = {}
     tensors |= {f"model.{k}": v for k, v in state.objective.state_dict().items()}
     tensors |= {f"ema.{k}": v for k, v in state.ema.state_dict().items()}
-    for name, p in state.objective.named_parameters():
-        tensors |= {f"adam.{k}.{name}": v for k, v in optimizer.state[p].items()}
+    tensors |= {f"optimizer.{k}": v for k, v in optimizer.state().items()}
     if not all(bool(t.isfinite().all()) for t in tensors.values()):
         raise TrainingError(
             f"the weights are not finite after step {state.step}, so they were not saved. "
@@ -288,16 +284,6 @@ def _restore(saved, objective, average, path) -> tuple[int, int, float, Format]:
             )
         at = header["train"]
         return at["step"], at["images"], at["seconds"], Format(at["precision"], at["channels_last"])
-
-
-def _restore_optimizer(tensors, objective, optimizer, path) -> None:
-    for name, p in objective.named_parameters():
-        if f"adam.step.{name}" not in tensors:
-            continue  # no gradient ever reached it
-        with _fits(path):
-            for key in ("exp_avg", "exp_avg_sq"):
-                optimizer.state[p][key] = torch.empty_like(p).copy_(tensors[f"adam.{key}.{name}"])
-            optimizer.state[p]["step"] = tensors[f"adam.step.{name}"].to(p.device, copy=True)
 
 
 @contextmanager

@@ -100,7 +100,7 @@ def test_a_denoiser_of_points_overfits_one_batch(toy, target):
 def test_the_classifier_overfits_one_batch():
     torch.manual_seed(0)
     reader, batch = ConvNet(widths=(8, 16)), tiny.batch(10)
-    assert fall(reader, batch) < 0.3  # label smoothing keeps the loss above 0
+    assert fall(reader, batch) < 0.3
     assert torch.equal(reader.logits(batch.x0).argmax(1), batch.labels)
 
 
@@ -110,7 +110,7 @@ def test_bfloat16_learns_as_well():
 
 def test_the_words_are_learned_and_not_the_mean_picture():
     """After training on the ten patterns, each prompt draws its own."""
-    model = last(train(tiny.model(), tiny.stream(40, drop=0.0), 150, lr=5e-3, warmup=20, **QUIET)).ema
+    model = last(train(tiny.model(), tiny.stream(20, drop=0.0), 120, lr=5e-3, warmup=20, **QUIET)).ema
     patterns = data.to_float(tiny.pictures(10).pixels).flatten(1)
     drawn = model.draw(list(data.DIGIT_WORDS), steps=8, cfg_scale=1.0).flatten(1)
     assert torch.cdist(drawn, patterns).argmin(1).tolist() == list(range(10))
@@ -168,15 +168,12 @@ def test_accumulating_two_batches_is_one_batch_of_both():
     single = list(itertools.islice(tiny.stream(), 2 * n))
     double = [
         replace(a, x0=torch.cat([a.x0, b.x0]), labels=torch.cat([a.labels, b.labels]))
-        for a, b in itertools.batched(single, 2)
-    ] if sys.version_info >= (3, 12) else [
-        replace(a, x0=torch.cat([a.x0, b.x0]), labels=torch.cat([a.labels, b.labels]))
         for a, b in zip(single[::2], single[1::2], strict=True)
     ]
     ends = []
     for batches, accumulate in ((single, 2), (double, 1)):
         torch.manual_seed(0)
-        ends.append(last(train(ConvNet(widths=(8, 16)), batches, n, accumulate=accumulate, **QUIET)))
+        ends.append(last(train(ConvNet(widths=(16, 32)), batches, n, accumulate=accumulate, **QUIET)))
     assert tiny.largest_difference(*(tiny.weights(end.objective) for end in ends)) < 1e-5
     assert ends[0].loss == pytest.approx(ends[1].loss, rel=1e-4)
     assert ends[0].images == ends[1].images == 2 * n * 8
@@ -292,8 +289,9 @@ def assert_same_file(a, b) -> None:
 @pytest.mark.parametrize("format", FORMATS, ids=str)
 def test_a_resumed_training_has_bitwise_the_weights_of_an_undisturbed_one(tmp_path, format, accumulate):
     a, b = interrupted(tmp_path, 2, 5, tiny.model, format=format, accumulate=accumulate, warmup=2)
-    assert {name.split(".")[0] for name in a[0]} == {"model", "ema", "adam"}
-    assert {name.split(".")[1] for name in a[0] if name.startswith("adam")} == {"exp_avg", "exp_avg_sq", "step"}
+    assert {name.split(".")[0] for name in a[0]} == {"model", "ema", "optimizer"}
+    kept = {name.rsplit("/", 1)[1] for name in a[0] if name.startswith("optimizer")}
+    assert kept == {"momentum_buffer", "exp_avg", "exp_avg_sq", "step"}
     assert a[1]["train"]["images"] == 5 * 8 * accumulate
     assert_same_file(a, b)
 
@@ -365,9 +363,9 @@ def spoil(path: Path, change) -> None:
         lambda tensors, header: header.update(config={"class": "Line", "more": 1}),
         lambda tensors, header: tensors.pop("model.w"),
         lambda tensors, header: tensors.pop("ema.w"),
-        lambda tensors, header: tensors.pop("adam.exp_avg.w"),
+        lambda tensors, header: tensors.pop("optimizer.w/exp_avg"),
         lambda tensors, header: tensors.update({"model.w": torch.zeros(3)}),
-        lambda tensors, header: tensors.update({"adam.exp_avg_sq.w": torch.zeros(3)}),
+        lambda tensors, header: tensors.update({"optimizer.w/exp_avg_sq": torch.zeros(3)}),
     ],
     ids=["no training", "no step", "another model", "no weight", "no average", "no Adam", "shape", "Adam shape"],
 )
@@ -404,14 +402,15 @@ def pair(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_two_processes_give_the_weights_of_one_with_the_doubled_batch(pair, tmp_path, accumulate):
-    from two_processes import BATCH, STEPS
+    from two_processes import BATCH, RATE, STEPS
 
     path = tmp_path / "one.safetensors"
-    last(train(tiny.model(), tiny.stream(2 * BATCH), STEPS, path=path, accumulate=accumulate, **QUIET))
+    settings = RATE | QUIET | dict(path=path, accumulate=accumulate)
+    last(train(tiny.model(), tiny.stream(2 * BATCH), STEPS, **settings))
     (one, header), (two, other) = checkpoint.load(path), checkpoint.load(pair / f"steps{accumulate}.safetensors")
     started = tiny.weights(tiny.model())
     moved = max(float((one[f"model.{k}"] - started[k]).abs().max()) for k in started)
-    assert moved > 1e-3
+    assert moved > 0.01
     assert tiny.largest_difference(one, two) < 1e-5
     assert header["train"]["images"] == other["train"]["images"] == STEPS * 2 * BATCH * accumulate
 

@@ -17,15 +17,15 @@ import torch
 from minidiff.train import Format, TrainingError, train
 
 BATCH, STEPS = 6, 12  # of each process
+RATE = dict(lr=5e-3, warmup=3)  # fast enough that a wrong step would be seen
 
 
 def main(folder: Path) -> None:
     rank = os.environ["RANK"]
     for accumulate in (1, 2):
         path = folder / f"steps{accumulate}.safetensors"
-        for _ in train(
-            tiny.model(), tiny.stream(BATCH), STEPS, path=path, accumulate=accumulate, format=Format(), progress=False
-        ):
+        settings = RATE | dict(accumulate=accumulate, format=Format(), progress=False)
+        for _ in train(tiny.model(), tiny.stream(BATCH), STEPS, path=path, **settings):
             pass
 
     for state in train(tiny.model(int(rank)), tiny.stream(BATCH), seconds=1.0, progress=False):  # noqa: B007

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +19,7 @@ class ConvNet(nn.Module):
     Three sizes of two convolutions each; the mean over places gives `features` (b, d).
     """
 
-    def __init__(self, channels: int = 1, classes: int = 10, widths: tuple[int, ...] = (32, 64, 128)):
+    def __init__(self, channels: int = 1, classes: int = 10, widths: Sequence[int] = (32, 64, 128)):
         super().__init__()
         self.config = {"class": "ConvNet", "channels": channels, "classes": classes, "widths": list(widths)}
         self.precision = torch.float32
@@ -52,4 +53,4 @@ class ConvNet(nn.Module):
 
     def forward(self, batch) -> Float[Tensor, ""]:
         """Cross-entropy of a `data.Batch` with labels."""
-        return F.cross_entropy(self.logits(batch.x0), batch.labels, label_smoothing=0.05)
+        return F.cross_entropy(self.logits(batch.x0), batch.labels)

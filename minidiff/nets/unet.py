@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -23,7 +25,7 @@ class UNet(nn.Module):
     def __init__(
         self,
         channels: int = 1,
-        widths: tuple[int, ...] = (64, 128),
+        widths: Sequence[int] = (64, 128),
         blocks: int = 2,
         heads: int = 4,
         d_ctx: int | None = None,

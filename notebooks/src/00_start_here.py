@@ -1,0 +1,192 @@
+# %% [markdown]
+# # 00 · Start here
+#
+# Type a few words, and a network draws what they say.
+# It begins with pure noise and takes a little of it away at a time.
+#
+# In this lesson you use such a network and look at every one of its steps.
+# In the lessons that follow you build each of its parts, and train them on your own machine.
+#
+# Press Shift+Enter to run a cell, or choose *Run > Run All Cells* for all of them.
+# You need neither a graphics card nor a connection.
+
+# %%
+import time
+from itertools import pairwise
+
+import torch
+
+from minidiff import ConvNet, TextToImage, ddim, viz
+from minidiff.recipes import WEIGHTS
+
+start = time.perf_counter()
+model = TextToImage.load()
+digits = model.draw([f"the digit {d}" for d in range(10)], seed=0)
+seconds = time.perf_counter() - start
+
+parameters = sum(p.numel() for p in model.parameters())
+print(f"Loading the model and drawing ten digits took {seconds:.1f} s on this machine.")
+print(f"The model has {parameters:,} parameters. It learned from: {model.card['data']}.")
+
+# %%
+viz.show(viz.grid(digits, columns=10), "The ten digits from zero to nine in a row, drawn by the network.")
+
+# %% [markdown]
+# None of these ten pictures is in the data.
+# The network drew each of them from its prompt, "the digit 0" to "the digit 9", and from its own random noise.
+#
+# ## How one picture comes to be
+#
+# Here is the seven again, step by step, from left to right.
+#
+# The upper row is what the program holds in its hands. It is called `xt`, and it starts as noise.
+#
+# The lower row is the network's guess at the finished picture. It is called `x0`.
+# At each step the program moves `xt` a little way towards the guess, and asks the network again.
+
+# %%
+steps = list(model.walk("a seven", seed=7, steps=10))
+viz.show(
+    viz.film_strip(steps),
+    "Two rows of eleven pictures. Above, noise turns into a seven. Below, the guess: first a blur, then a seven.",
+)
+
+# %% [markdown]
+# The first guess is a blur. From noise alone nobody can tell which seven it will be, so the network answers
+# with something like the mean of all sevens.
+# [Lesson 03](03_learning_to_denoise.ipynb) shows that this is exactly what it should do.
+#
+# ## Predict, then run
+#
+# The next cell draws one prompt with eight seeds. A seed chooses the noise that the walk starts from.
+#
+# Before you run it, decide: which of these will differ from picture to picture, and which will not?
+# The digit, the slant, the thickness of the stroke, the place on the paper.
+
+# %%
+viz.show(viz.grid(model.draw(["a seven"] * 8, seed=0), columns=8), "Eight sevens, each in another handwriting.")
+
+# %% [markdown]
+# The words fix the digit. The noise fixes all that the words leave open.
+#
+# Now the same eight seeds with an empty prompt. What will you see?
+
+# %%
+viz.show(viz.grid(model.draw([""] * 8, seed=0), columns=8), "Eight digits of several kinds, as no prompt chose one.")
+
+# %% [markdown]
+# ## Play
+#
+# Change the prompt, the negative prompt or the seed, and press *Draw*.
+# A negative prompt names what the picture should move away from.
+# Then drag the slider, or move it with the arrow keys, to see the steps.
+#
+# The model knows only the words in the list below. Try another word as well: it tells you which known words are near.
+
+# %%
+print("Words this model knows:", ", ".join(model.tokenizer.words))
+
+# %%
+from minidiff.widgets import prompt_box
+
+prompt_box(model, "a handwritten seven", seed=7)
+
+# %% [markdown]
+# ## The whole walk in one cell
+#
+# The control above calls `model.draw`, and `model.draw` is a short loop.
+#
+# Each `xt` is a mixture of picture and noise: `xt = alpha x0 + sigma eps`.
+# At time `t = 1` it is all noise, at time `t = 0` all picture.
+# If the network guesses `x0`, the noise `eps` follows. Then the same two can be mixed again, for an earlier time `s`,
+# with less noise.
+
+# %%
+process = model.denoiser.process
+ctx = model.encode(["a seven"])  # the prompt as numbers
+xt = process.prior((1, 1, 28, 28), seeds=[7])  # pure noise
+ts = process.timesteps(10)  # from 1 to 0
+
+with torch.no_grad():
+    for t, s in pairwise(ts):
+        x0 = model.denoiser(xt, t, ctx)
+        eps = (xt - process.alpha(t) * x0) / process.sigma(t)
+        xt = process.alpha(s) * x0 + process.sigma(s) * eps
+
+mine = xt.clamp(-1, 1)
+
+# %% [markdown]
+# This sampler is called DDIM ([Song, Meng and Ermon, 2021](https://arxiv.org/abs/2010.02502)).
+# The library has it too, and both must draw the same picture.
+# The next cell stops with an error if they do not.
+
+# %%
+library = model.draw("a seven", seed=7, steps=10, sampler=ddim, cfg_scale=1)
+torch.testing.assert_close(mine, library)
+viz.show(viz.table({"mine": mine, "minidiff": library}, scale=3), "Two equal sevens, drawn by the loop and by minidiff.")
+
+# %% [markdown]
+# `cfg_scale=1` turns off *guidance*, which makes the picture follow the prompt more closely.
+# It was on in all pictures before. Lesson 07 will derive it.
+#
+# ## What went wrong
+#
+# More guidance is not always better. The rows below differ in nothing else.
+#
+# Look for the signs of too much of it: strokes that are all white and too thick, and stray pieces of ink.
+# If your pictures ever look like the last row, turn the guidance down. More steps would not help.
+
+# %%
+prompts = [f"the digit {d}" for d in range(10)]
+guided = {f"guidance {scale:g}": model.draw(prompts, seed=0, cfg_scale=scale) for scale in (1.0, 2.0, 8.0, 30.0)}
+viz.show(viz.table(guided), "Four rows of ten digits. With growing guidance the strokes get thicker, then break up.")
+
+# %% [markdown]
+# ## Milestone
+#
+# Does it draw what it was asked for? A second network, trained only to read digits, looks at a hundred drawn ones.
+# The cell prints its count beside the one that was measured when the weights were made.
+
+# %%
+asked = torch.arange(100) % 10
+start = time.perf_counter()
+drawn = model.draw([f"the digit {d}" for d in asked.tolist()], seed=100)
+seconds = time.perf_counter() - start
+
+reader = ConvNet.load(WEIGHTS / "digits.safetensors").eval()
+with torch.no_grad():
+    read = reader.logits(drawn).argmax(dim=1)
+
+expected = model.card["quality"]
+print(f"here:     {(read == asked).float().mean():.1%} of {len(asked)} digits read as asked; drawn in {seconds:.1f} s")
+print(f"expected: {expected['guidance 2']['adherence']:.1%} of {expected['n']:,} digits")
+
+# %% [markdown]
+# ## The map of the course
+#
+# Every lesson is a notebook of its own. Each starts from shipped weights, so the order is yours to choose.
+# Lessons without a link are not written yet.
+#
+# | lesson | | what you can do afterwards |
+# | --- | --- | --- |
+# | **00** | **Start here** (this one) | draw from a prompt and look at every step |
+# | 01 | Pixels and networks | train a small network that reads digits, and look inside it |
+# | 02 | Adding noise | turn pictures into noise, and choose how fast |
+# | **03** | **[Learning to denoise](03_learning_to_denoise.ipynb)** | train the network that draws, and say what it learns |
+# | 04 | Sampling step by step | follow the way back from noise, and see what the network believes |
+# | 05 | Faster samplers | reach the same quality in fewer steps |
+# | 06 | Words to vectors | build the part that reads the prompt |
+# | 07 | Text to image | connect words and pictures; derive guidance |
+# | 08 | Prompting | measure what a prompt changes, and where it fails |
+# | 09 | Latent space | draw in a smaller space than pixels |
+# | 10 | Editing | change, complete and vary given pictures |
+# | 11 | Judging images | measure quality, and see how each measure can be fooled |
+# | 12 | Colour photos | do all of this with photographs |
+#
+# ## To think about
+#
+# 1. The walk starts from a random picture of noise. What would a prompt have to do if there were no randomness at all?
+# 2. Find two prompts that mean the same. Draw both with one seed. Are the pictures equal? Should they be?
+# 3. Ask for "a seven" with the negative prompt "a one". Then ask for "a seven" with the negative prompt "a seven".
+#    What does each of them move away from?
+# 4. The network has seen only digits. What could it do with the prompt "a cat", if it did not refuse?
