@@ -65,14 +65,22 @@ def speed(r: dict) -> str:
     rows = [
         ["training, images/s", *compared(t), "ratio at least 10"],
         ["64 digits, s", *compared(d), "at most 1.5 s, ratio at least 100"],
-        ["import, s", spread(i["minidiff"]), f"torch: {spread(i['torch'])}", "", "at most 0.3 s"],
+        [
+            "import beyond torch, s",
+            spread(i["minidiff"]),
+            f"torch: {spread(i['torch'])}",
+            "",
+            "at most 0.3 s",
+        ],
     ]
-    own, peer = (f"{n / 1e6:.2f} M" for n in t["parameters"])
+    own, peer = (
+        f"{n / 1e6:.2f} M parameters and batches of {b}"
+        for n, b in zip(t["parameters"], t["batches"], strict=True)
+    )
     about = (
-        f"\n\nMedian (least to greatest) of {r['rounds']} rounds. Parameters: {own} and {peer}. minidiff "
-        f"trained in {t['format']}, which it measured to be the fastest here. Drawing: the shipped weights "
-        "as they draw by default, 10 steps at guidance 2, against 1,000 steps, from 10 of them. Import: after "
-        "torch."
+        f"\n\nMedian (least to greatest) of {r['rounds']} rounds. Training: {own} against {peer}, minidiff "
+        f"in {t['format']}, which it measured to be the fastest here. Drawing: the shipped weights as "
+        "they draw by default, 10 steps at guidance 2, against 1,000 steps, from 10 of them."
     )
     return table(["what", "minidiff", "diffusion class", "ratio", "goal"], rows) + about + origin(r)
 

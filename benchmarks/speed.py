@@ -49,7 +49,8 @@ def spreads(pairs: list[tuple[float, float]], ratio: Callable[[float, float], fl
 
 def training(mine: Minidiff, peer: DiffusionClass, rounds: int, seconds: float) -> dict:
     """Images a second of forward, backward and optimizer step, each on its own batches."""
-    fmt, _ = measure_format(mine.model, next(iter(mine.batches)))
+    first = next(iter(mine.batches))
+    fmt, _ = measure_format(mine.model, first)
     states = mine.steps(steps=10**9, format=fmt)
     seen = 0
 
@@ -64,7 +65,8 @@ def training(mine: Minidiff, peer: DiffusionClass, rounds: int, seconds: float) 
         lambda: images_per_second(lambda: peer.step()[0], seconds),
     )
     sizes = [sum(p.numel() for p in model.parameters()) for model in (mine.model, peer.model)]
-    return spreads(pairs, lambda a, b: a / b) | {"format": str(fmt), "parameters": sizes}
+    about = {"format": str(fmt), "parameters": sizes, "batches": [len(first.x0), peer.batch_size]}
+    return spreads(pairs, lambda a, b: a / b) | about
 
 
 def drawing(peer: DiffusionClass, rounds: int) -> dict:

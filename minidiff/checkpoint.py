@@ -44,7 +44,7 @@ def save(path: str | os.PathLike, tensors: dict[str, Tensor], header: dict) -> P
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f"cannot write {path}: {error}. Free some space or choose another folder; "
-            f"{'the last good file is intact' if path.is_file() else 'nothing was written'}."
+            f"{'the last good file is intact' if os.path.isfile(path) else 'nothing was written'}."
         ) from error
     finally:
         if part is not None:
@@ -56,7 +56,7 @@ def load(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict]:
     """(tensors, header) of a file that `save` wrote. Raises CheckpointError for anything else."""
     path = Path(path)
     try:
-        if not path.is_file():
+        if not os.path.isfile(path):  # unlike Path.is_file, for any name
             raise CheckpointError(f"there is no checkpoint {path}. `minidiff train` makes one.")
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

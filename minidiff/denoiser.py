@@ -68,13 +68,18 @@ class Denoiser(nn.Module):
             return self.net(x, self.process.level(t), ctx, **extras).float()
 
     def forward(
-        self, xt: Float[Tensor, "b c h w"], t: Tensor, ctx: Float[Tensor, "b l d"] | None = None, **extras
+        self,
+        xt: Float[Tensor, "b c h w"],
+        t: Tensor | float,
+        ctx: Float[Tensor, "b l d"] | None = None,
+        **extras,
     ) -> Float[Tensor, "b c h w"]:
         """x0 (b c h w), the guess at the data behind xt at time t (() or (b,))."""
         t = torch.as_tensor(t).to(xt.dtype).to(xt.device).expand(len(xt))
         y = self.predict(xt, t, ctx, **extras)
         a, b = TARGETS[self.target](self.process, t, self.sigma_data)
-        alpha, sigma = self.process.alpha(t), self.process.sigma(t).clamp(min=1e-12)  # y = x0 at t = 0: not 0 / 0
+        alpha = self.process.alpha(t)
+        sigma = self.process.sigma(t).clamp(min=1e-12)  # at t = 0 the target x0 would be solved as 0 / 0
         det = sigma * a - alpha * b
         det = torch.where(det.abs() < SMALLEST * sigma, -SMALLEST * sigma, det)
         return per_sample(sigma / det, xt) * y - per_sample(b / det, xt) * xt

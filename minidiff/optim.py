@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -26,11 +28,7 @@ class MuonAdamW:
         rest = [p for name, p in self.params.items() if name not in self.matrices]
         self.parts: list[torch.optim.Optimizer] = []
         if self.matrices:
-            self.parts.append(
-                torch.optim.Muon(
-                    self.matrices.values(), lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
-                )
-            )
+            self.parts.append(Muon(self.matrices.values(), lr, weight_decay))
         if rest:
             self.parts.append(torch.optim.AdamW(rest, lr, betas=betas, weight_decay=weight_decay, fused=True))
 
@@ -68,6 +66,42 @@ class MuonAdamW:
 
     def _place(self, name: str) -> tuple[torch.optim.Optimizer, Tensor]:
         return (self.parts[0], self.matrices[name]) if name in self.matrices else (self.parts[-1], self.params[name])
+
+
+class Muon(torch.optim.Optimizer):
+    """w <- (1 - lr weight_decay) w - 0.2 lr sqrt(max(rows, columns)) orthogonal(nesterov(g)), for matrices.
+
+    As torch.optim.Muon does it with adjust_lr_fn="match_rms_adamw", but in float32. Its bfloat16 turns a
+    difference of 1e-7 in a gradient into one of 1e-3 in a weight: two processes would not train what one does.
+    """
+
+    def __init__(self, params: Iterable[Tensor], lr: float, weight_decay: float, momentum: float = 0.95):
+        super().__init__(params, dict(lr=lr, weight_decay=weight_decay, momentum=momentum))
+
+    @torch.no_grad()
+    def step(self) -> None:
+        for group in self.param_groups:
+            lr, momentum = group["lr"], group["momentum"]
+            for w in (w for w in group["params"] if w.grad is not None):
+                state = self.state[w]
+                if not state:
+                    state["momentum_buffer"] = torch.zeros_like(w)
+                m = state["momentum_buffer"].lerp_(w.grad, 1 - momentum)
+                turned = orthogonal(w.grad.lerp(m, momentum))
+                w.mul_(1 - lr * group["weight_decay"]).add_(turned, alpha=-0.2 * lr * max(w.shape) ** 0.5)
+
+
+def orthogonal(g: Tensor) -> Tensor:
+    """About U V^T for g = U S V^T (rows, columns): its singular values come near 1 (Jordan et al. 2024).
+
+    Five Newton-Schulz steps x <- a x + (b x x^T + c (x x^T)^2) x from g / |g|.
+    """
+    x = g / g.norm().clamp(min=1e-7)
+    x = x.T if g.shape[0] > g.shape[1] else x
+    for _ in range(5):
+        s = x @ x.T
+        x = torch.addmm(x, torch.addmm(s, s, s, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
+    return x.T if g.shape[0] > g.shape[1] else x
 
 
 def _matrix(t: Tensor, like: Tensor) -> Tensor:

@@ -32,6 +32,10 @@ class TextToImage(nn.Module):
         self, tokenizer: Tokenizer, encoder: TextEncoder, denoiser: Denoiser, shape: Sequence[int] = (1, 28, 28)
     ):
         super().__init__()
+        if encoder.config["vocabulary"] != len(tokenizer) or encoder.config["length"] != tokenizer.length:
+            raise ValueError(f"an encoder of {encoder.config} does not fit {len(tokenizer)} words")
+        if len(shape) != 3:
+            raise ValueError(f"shape must be (c, h, w), got {tuple(shape)}")
         self.tokenizer, self.encoder, self.denoiser, self.shape = tokenizer, encoder, denoiser, tuple(shape)
         self.config = {
             "class": "TextToImage",

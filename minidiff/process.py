@@ -118,8 +118,11 @@ class Cosine(Process):
         return torch.sin(t * (math.pi / 2))
 
     def quantile(self, r: Tensor) -> Tensor:
-        """log(sigma/alpha) is normal, as in EDM: most training where a guess can be learned. Mean 0.2, std 1.4."""
-        return torch.atan(_normal(r, 0.2, 1.4).exp()) / (math.pi / 2)
+        """log(sigma/alpha) is normal, as in EDM, but higher: where it is decided what the picture will be.
+
+        Mean 1, std 1.2: of the few that were tried, the best on digits at a fixed number of images.
+        """
+        return torch.atan(_normal(r, 1.0, 1.2).exp()) / (math.pi / 2)
 
 
 class DDPM(Process):

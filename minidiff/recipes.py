@@ -103,17 +103,17 @@ def draw_many(model: TextToImage, prompts: list[str], size: int = 250, **setting
     return torch.cat([model.draw(prompts[i : i + size], seed=i, **settings).cpu() for i in parts])
 
 
-def _mnist_quality(model: TextToImage, n: int = 5000) -> dict:
+def _mnist_quality(model: TextToImage, n: int = 2000) -> dict:
     prompts, real = held_out_prompts(n)
     quality = {}
     for scale in (1.0, 2.0):
-        judged = judge_digits(draw_many(model, prompts, steps=25, cfg_scale=scale), real)
+        judged = judge_digits(draw_many(model, prompts, steps=10, cfg_scale=scale), real)
         quality[f"guidance {scale:g}"] = {
             "adherence": round(judged.adherence, 4),
             "frechet distance": round(judged.frechet_distance, 4),
         }
     about = {"floor": round(judged.floor, 4), "n": n, "features": judged.features, "reference": judged.reference}
-    return quality | about | {"sampler": "dpmpp_2m, 25 steps"}
+    return quality | about | {"sampler": "dpmpp_2m, 10 steps"}
 
 
 RECIPES = {
@@ -133,7 +133,7 @@ RECIPES = {
             _mnist,
             lambda full: data.batches(data.mnist(full=full), 64, captions=data.digit_captions),
             _mnist_quality,
-            dict(steps=10_000, lr=4e-3),
+            dict(steps=3000, lr=4e-3),
         ),
     )
 }

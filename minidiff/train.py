@@ -20,8 +20,8 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm.auto import tqdm
 
 from . import checkpoint
-from .optim import MuonAdamW
 from .data import Batches
+from .optim import MuonAdamW
 
 
 class TrainingError(RuntimeError):
@@ -167,10 +167,10 @@ def train(
         fastest = measure_format(objective, first.to(device))[0] if rank == 0 else Format()
         format = FORMATS[int(_agree(float(FORMATS.index(fastest)), device))]
     format.apply(objective)
-    optimizer = MuonAdamW(objective, lr, weight_decay, betas)  # after the format: it shares the weights' memory
+    optimizer = MuonAdamW(objective, lr, weight_decay, betas)  # after the format, whose memory it shares
     if saved is not None:
         with _fits(path):
-            optimizer.load({k.removeprefix("optimizer."): v for k, v in saved[0].items() if k.startswith("optimizer.")})
+            optimizer.load(_under("optimizer.", saved[0]))
         saved = None
     model = DistributedDataParallel(objective) if world > 1 else objective
 
@@ -279,11 +279,13 @@ def _restore(saved, objective, average, path) -> tuple[int, int, float, Format]:
         )
     with _fits(path):
         for module, prefix in ((objective, "model."), (average, "ema.")):
-            module.load_state_dict(
-                {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-            )
+            module.load_state_dict(_under(prefix, tensors))
         at = header["train"]
         return at["step"], at["images"], at["seconds"], Format(at["precision"], at["channels_last"])
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
 @contextmanager

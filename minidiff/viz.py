@@ -105,8 +105,8 @@ class Shown:
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
         source = f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
-        tag = f'<img alt="{html.escape(self.alt)}" width="{self.width:.0f}" style="max-width: 100%" src="{source}">'
-        return {"text/html": tag, "text/plain": f"[{self.alt}]"}
+        about = f'alt="{html.escape(self.alt)}" width="{self.width:.0f}" style="max-width: 100%"'
+        return {"text/html": f'<img {about} src="{source}">', "text/plain": f"[{self.alt}]"}
 
 
 def show(image, alt: str) -> Shown:

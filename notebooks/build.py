@@ -30,7 +30,7 @@ METADATA = {
 
 
 def sources(names: list[str]) -> list[Path]:
-    """The sources whose names begin with one of `names`; all of them without names. LookupError if one fits none."""
+    """The sources whose names begin with one of `names`, or all. LookupError if a name fits none."""
     found = sorted((HERE / "src").glob("*.py"))
     wanted = [Path(name).stem for name in names] or [""]
     for name in wanted:
@@ -44,7 +44,7 @@ def target(source: Path) -> Path:
 
 
 def read(source: Path) -> nbformat.NotebookNode:
-    """The notebook of this source, not executed; a cell's id follows from its text, so that diffs stay small."""
+    """The notebook of this source, not executed; ids follow from the text of a cell: small diffs."""
     notebook = jupytext.read(source, fmt="py:percent")
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     notebook.metadata = nbformat.from_dict(METADATA)
@@ -79,7 +79,7 @@ def execute(notebook: nbformat.NotebookNode) -> None:
 
 
 def still(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
-    """The output as it can be shown without a kernel: a control becomes a line of text, a progress bar goes."""
+    """The output as it shows without a kernel: a control becomes a line of text, a progress bar goes."""
     data = output.get("data", {})
     if VIEW in data:
         if re.match(r"\s*\d+%\||\d+it ", data.get("text/plain", "")):
@@ -91,7 +91,7 @@ def still(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
 
 
 def difference(source: Path) -> str | None:
-    """What is wrong with this source's notebook, in a few words; None if its cells are those of the source."""
+    """What is wrong with this source's notebook, in a few words; None if its cells are the source's."""
     path = target(source)
     if not path.is_file():
         return "is missing"
@@ -102,7 +102,9 @@ def difference(source: Path) -> str | None:
     built, made = ([(c.cell_type, c.source) for c in n.cells] for n in (notebook, read(source)))
     if built == made:
         return None
-    same = next((i for i, (b, m) in enumerate(zip(built, made, strict=False)) if b != m), min(len(built), len(made)))
+    same = next(
+        (i for i, (b, m) in enumerate(zip(built, made, strict=False)) if b != m), min(len(built), len(made))
+    )
     return f"differs from {source.relative_to(HERE.parent)}, first in cell {same + 1}"
 
 
@@ -121,7 +123,9 @@ def write(notebook: nbformat.NotebookNode, path: Path) -> None:
 
 def check(chosen: list[Path]) -> int:
     problems = {target(source).name: difference(source) for source in chosen}
-    problems |= {p.name: "has no source" for p in HERE.glob("*.ipynb") if not (HERE / f"src/{p.stem}.py").is_file()}
+    problems |= {
+        p.name: "has no source" for p in HERE.glob("*.ipynb") if not (HERE / f"src/{p.stem}.py").is_file()
+    }
     for name, problem in problems.items():
         if problem:
             print(f"notebooks/{name} {problem}. Mend: python notebooks/build.py {name[:2]}", file=sys.stderr)
@@ -129,7 +133,9 @@ def check(chosen: list[Path]) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help="all if none is given")
     parser.add_argument("--check", action="store_true", help="compare only")
     args = parser.parse_args(argv)

@@ -1,8 +1,8 @@
 """Measure what a healthy training in lesson 03 reaches: python notebooks/expected.py [SEEDS]
 
 Runs the lesson's own cells up to the end of its training, once for each of three seeds, and writes
-notebooks/expected/03_learning_to_denoise.png: the digits of the first run at each milestone, one row each, with the
-losses of all runs in the metadata of the file. Do it again when the network, the data or `train` change.
+notebooks/expected/03_learning_to_denoise.png: the digits of the first run, one row a milestone, and
+the losses of all runs in the metadata of the file. Do it again when the network, the data or `train` change.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ def main(seeds: list[int]) -> None:
         "format": str(runs[0]["form"]),
         "hardware": f"{platform.machine()}, {os.cpu_count()} cores",
     }
-    path = viz.save_png(viz.grid(pictures, columns=10, scale=1, gap=0), HERE / f"expected/{LESSON}.png", measured)
+    path = viz.save_png(
+        viz.grid(pictures, columns=10, scale=1, gap=0), HERE / f"expected/{LESSON}.png", measured
+    )
     print(f"Wrote {path}: {measured}")
 
 

@@ -146,11 +146,13 @@ def mixture(process: Process, means: Tensor = MIXTURE_MEANS, std: float = MIXTUR
 class ExactNet(nn.Module):
     """A network without weights that says exactly what one trained on x0 ~ N(mean, std^2) should say.
 
-    Like any network here it gets x at unit variance and the level, and knows neither xt nor t. For u it needs the
-    clock of the process; the other targets have none.
+    Like any network here it gets x at unit variance and the level, and knows neither xt nor t. For u it needs
+    the clock of the process; the other targets have none.
     """
 
-    def __init__(self, target: str, mean: float, std: float, sigma_data: float, process: Process | None = None):
+    def __init__(
+        self, target: str, mean: float, std: float, sigma_data: float, process: Process | None = None
+    ):
         super().__init__()
         self.target, self.mean, self.std, self.sigma_data = target, mean, std, sigma_data
         self.process = process or Cosine()
@@ -171,7 +173,7 @@ class ExactNet(nn.Module):
 def gaussian_path(process: Process, mean: float, std: float, xt: Tensor, t: Tensor, s: Tensor) -> Tensor:
     """xs on the path of dx/dt = u through xt, for x0 ~ N(m, s^2).
 
-    The flow of a Gaussian only shifts and stretches: (xt - alpha m) / sqrt(alpha^2 s^2 + sigma^2) never changes.
+    The flow of a Gaussian only shifts and stretches: (xt - alpha m) / sqrt(alpha^2 s^2 + sigma^2) stays.
     """
 
     def spread(t: Tensor) -> Tensor:
@@ -181,10 +183,11 @@ def gaussian_path(process: Process, mean: float, std: float, xt: Tensor, t: Tens
 
 
 def path(process: Process, denoise: Denoise, xt: Tensor, t: Tensor, s: Tensor) -> Tensor:
-    """The same for any denoiser, by scipy's 8th-order Runge-Kutta rule to 1e-10, from t down to s.
+    """The same for any denoiser, by scipy's 8th-order Runge-Kutta rule to 1e-9, from t down to s.
 
-    Its slope is u = alpha' x0 + sigma' eps with the derivatives written out above. Where s = 0 it stops at 1e-5,
-    because eps = (xt - alpha x0) / sigma is 0 / 0 there, and returns x0: an error of order 1e-10.
+    Its slope is u = alpha' x0 + sigma' eps with the derivatives written out above. Where s = 0 it stops at
+    level 1e-5, because eps = (xt - alpha x0) / sigma is 0 / 0 below, and returns x0: an error of order
+    sigma^2 = 2e-10.
     """
     c = curves(process)
 
@@ -194,8 +197,8 @@ def path(process: Process, denoise: Denoise, xt: Tensor, t: Tensor, s: Tensor) -
         eps = (x - c.alpha(t) * x0) / c.sigma(t)
         return (c.d_alpha(t) * x0 + c.d_sigma(t) * eps).flatten()
 
-    end = max(float(s), 1e-5)
+    end = max(float(s), float(c.time(torch.tensor(1e-5, dtype=torch.float64))))
     start = xt.double().flatten().numpy()
-    answer = solve_ivp(slope, (float(t), end), start, method="DOP853", rtol=1e-10, atol=1e-10)
+    answer = solve_ivp(slope, (float(t), end), start, method="DOP853", rtol=1e-9, atol=1e-9)
     xs = torch.from_numpy(answer.y[:, -1]).view(xt.shape)
     return denoise(xs, torch.tensor(end, dtype=torch.float64)) if s == 0 else xs

@@ -28,7 +28,7 @@ RESULTS = {
     | {
         "rounds": 5,
         "import": {"torch": SPREAD, "minidiff": SPREAD},
-        "training": SPEED | {"format": "float32", "parameters": [450_000, 1_700_000]},
+        "training": SPEED | {"format": "float32", "parameters": [1, 2], "batches": [64, 128]},
         "drawing": SPEED,
     },
     "steps": ABOUT | JUDGED | {"many": 100, "rows": [STEPS]},

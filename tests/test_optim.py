@@ -35,7 +35,7 @@ def test_matrices_move_as_torch_muon_moves_them():
         ours.step(0.02)
         muon.step()
         muon.zero_grad()
-    assert torch.equal(mine.weight, theirs.weight)
+    torch.testing.assert_close(mine.weight, theirs.weight, rtol=0, atol=2e-3)  # theirs turns in bfloat16
 
 
 def test_the_update_of_a_convolution_is_nearly_orthogonal():
@@ -53,7 +53,7 @@ def test_both_memory_layouts_take_the_same_walk():
     first, last = net(), net().to(memory_format=torch.channels_last)
     walk(first), walk(last)
     for a, b in zip(first.parameters(), last.parameters(), strict=True):
-        torch.testing.assert_close(a, b, rtol=2e-2, atol=2e-3)  # Muon turns in bfloat16
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
 def test_embeddings_norms_and_biases_go_to_adamw():

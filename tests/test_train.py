@@ -74,7 +74,7 @@ def numbered(x0: torch.Tensor, seed: int = 0) -> Batch:
 
 def fall(objective: nn.Module, batch: Batch, steps: int = 80, **settings) -> float:
     """The last loss as a share of the first, on one batch over and over."""
-    settings = dict(lr=5e-3, warmup=10) | QUIET | settings
+    settings = dict(lr=2e-2, warmup=10) | QUIET | settings
     losses = [state.loss for state in train(objective, itertools.repeat(batch), steps, **settings)]
     assert len(losses) == steps and all(map(math.isfinite, losses))
     return losses[-1] / losses[0]
@@ -86,7 +86,7 @@ def fall(objective: nn.Module, batch: Batch, steps: int = 80, **settings) -> flo
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_text_to_image_overfits_one_batch_with_every_target(process, target):
-    assert fall(tiny.model(process=process, target=target), tiny.batch()) < 0.02
+    assert fall(tiny.model(process=process, target=target), tiny.batch()) < 0.01
 
 
 @pytest.mark.parametrize("toy", [data.mixture, data.moons, data.spiral])
@@ -94,26 +94,18 @@ def test_text_to_image_overfits_one_batch_with_every_target(process, target):
 def test_a_denoiser_of_points_overfits_one_batch(toy, target):
     torch.manual_seed(0)
     points = Points(Denoiser(MLP(width=64), Cosine(), target))
-    assert fall(points, numbered(toy(32)), 250) < 0.1
+    assert fall(points, numbered(toy(32)), 150) < 0.05
 
 
 def test_the_classifier_overfits_one_batch():
     torch.manual_seed(0)
     reader, batch = ConvNet(widths=(8, 16)), tiny.batch(10)
-    assert fall(reader, batch) < 0.3
+    assert fall(reader, batch) < 0.2
     assert torch.equal(reader.logits(batch.x0).argmax(1), batch.labels)
 
 
 def test_bfloat16_learns_as_well():
-    assert fall(tiny.model(), tiny.batch(), format=Format("bfloat16", channels_last=True)) < 0.05
-
-
-def test_the_words_are_learned_and_not_the_mean_picture():
-    """After training on the ten patterns, each prompt draws its own."""
-    model = last(train(tiny.model(), tiny.stream(20, drop=0.0), 120, lr=5e-3, warmup=20, **QUIET)).ema
-    patterns = data.to_float(tiny.pictures(10).pixels).flatten(1)
-    drawn = model.draw(list(data.DIGIT_WORDS), steps=8, cfg_scale=1.0).flatten(1)
-    assert torch.cdist(drawn, patterns).argmin(1).tolist() == list(range(10))
+    assert fall(tiny.model(), tiny.batch(), format=Format("bfloat16", channels_last=True)) < 0.01
 
 
 # --- the rule of a step ---
@@ -222,7 +214,7 @@ def test_the_state_tells_where_training_stands():
 
 
 def test_the_average_is_a_module_of_its_own_without_a_graph_behind_it():
-    """A graph would grow with every step until memory is full; and a learner wants to copy what was learned."""
+    """A graph would grow with every step until memory is full; and what was learned could not be copied."""
     state = last(train(tiny.model(), tiny.stream(), 3, **QUIET))
     assert not any(p.requires_grad or p.grad_fn for p in state.ema.parameters())
     assert not state.ema.training and state.objective.training
@@ -290,8 +282,6 @@ def assert_same_file(a, b) -> None:
 def test_a_resumed_training_has_bitwise_the_weights_of_an_undisturbed_one(tmp_path, format, accumulate):
     a, b = interrupted(tmp_path, 2, 5, tiny.model, format=format, accumulate=accumulate, warmup=2)
     assert {name.split(".")[0] for name in a[0]} == {"model", "ema", "optimizer"}
-    kept = {name.rsplit("/", 1)[1] for name in a[0] if name.startswith("optimizer")}
-    assert kept == {"momentum_buffer", "exp_avg", "exp_avg_sq", "step"}
     assert a[1]["train"]["images"] == 5 * 8 * accumulate
     assert_same_file(a, b)
 
@@ -367,7 +357,7 @@ def spoil(path: Path, change) -> None:
         lambda tensors, header: tensors.update({"model.w": torch.zeros(3)}),
         lambda tensors, header: tensors.update({"optimizer.w/exp_avg_sq": torch.zeros(3)}),
     ],
-    ids=["no training", "no step", "another model", "no weight", "no average", "no Adam", "shape", "Adam shape"],
+    ids=["not-training", "step", "config", "weight", "average", "adam", "shape", "adam-shape"],
 )
 def test_what_does_not_fit_this_training_is_a_clear_error_and_stays_untouched(tmp_path, change):
     path = tmp_path / "a.safetensors"
@@ -404,10 +394,11 @@ def pair(tmp_path_factory) -> Path:
 def test_two_processes_give_the_weights_of_one_with_the_doubled_batch(pair, tmp_path, accumulate):
     from two_processes import BATCH, RATE, STEPS
 
-    path = tmp_path / "one.safetensors"
+    path = tmp_path / f"steps{accumulate}.safetensors"
     settings = RATE | QUIET | dict(path=path, accumulate=accumulate)
     last(train(tiny.model(), tiny.stream(2 * BATCH), STEPS, **settings))
-    (one, header), (two, other) = checkpoint.load(path), checkpoint.load(pair / f"steps{accumulate}.safetensors")
+    one, header = checkpoint.load(path)
+    two, other = checkpoint.load(pair / path.name)
     started = tiny.weights(tiny.model())
     moved = max(float((one[f"model.{k}"] - started[k]).abs().max()) for k in started)
     assert moved > 0.01
@@ -501,9 +492,8 @@ def test_the_last_step_is_saved_even_if_the_reader_dawdles(clock, tmp_path):
 
 def test_the_file_is_written_every_save_every_seconds_and_at_the_end(clock, tmp_path, monkeypatch):
     written = []
-    save = checkpoint.save
     monkeypatch.setattr(
-        checkpoint, "save", lambda path, tensors, header: (written.append(header["train"]["step"]), save(path, tensors, header))
+        checkpoint, "save", lambda _, tensors, header: written.append(header["train"]["step"])
     )
     last(train(Slow(clock), tiny.stream(), 10, path=tmp_path / "a.safetensors", save_every=4.0, **QUIET))
     assert written == [4, 8, 10]
@@ -583,7 +573,7 @@ def test_weights_that_a_step_has_blown_up_are_not_saved(tmp_path):
     path = tmp_path / "a.safetensors"
     last(train(Line(), tiny.stream(), 1, path=path, **QUIET))
     before = path.read_bytes()
-    with pytest.raises(TrainingError, match=r"not finite after step 1.*last good weights are in .*a\.safetensors"):
+    with pytest.raises(TrainingError, match=r"not finite after step 1.* last good weights are in .*a\.saf"):
         list(train(Line(), tiny.stream(), 3, lr=1e39, warmup=0, path=path, save_every=0.0, **QUIET))
     assert path.read_bytes() == before
 

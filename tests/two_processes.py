@@ -1,6 +1,6 @@
-"""What test_train.py runs under torchrun: train() and batches() as anyone would call them, and no word of processes.
+"""What test_train.py runs under torchrun: train() and batches() as anyone would call them.
 
-    torchrun --standalone --nproc-per-node 2 tests/two_processes.py FOLDER
+torchrun --standalone --nproc-per-node 2 tests/two_processes.py FOLDER
 """
 
 from __future__ import annotations

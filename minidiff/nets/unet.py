@@ -79,7 +79,7 @@ class UNet(nn.Module):
     def encode(self, x, emb, ctx=None) -> tuple[Tensor, list[Tensor]]:
         """x (b c h w) -> the smallest features and those saved on the way down: the first half."""
         if x.shape[1] != self.config["channels"]:
-            raise ValueError(f"this network was built with channels={self.config['channels']}, got {x.shape[1]}")
+            raise ValueError(f"this network has channels={self.config['channels']}, got {x.shape[1]}")
         if x.shape[2] % self.multiple or x.shape[3] % self.multiple:
             raise ValueError(f"height and width must be multiples of {self.multiple}, got {tuple(x.shape[2:])}")
         h, saved = self.stem(x), []

@@ -1,6 +1,6 @@
-"""Controls for the lessons, in plain ipywidgets, which load when a control is made. The library never imports this.
+"""Controls for the lessons, in plain ipywidgets that load when used. The library never imports them.
 
-`prompt_box(model)` draws what is asked for; `step_slider(steps)` turns the pages of a walk from noise to picture.
+`prompt_box(model)` draws what is asked for; `step_slider(steps)` turns the pages of a walk to a picture.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ WIDTH = 480  # of the pictures, in pixels of the page
 
 
 def step_slider(steps: Iterable[Step]):
-    """A slider over the steps of a walk: xt, and x0, the network's guess at each. All frames are drawn once, here."""
+    """A slider over the steps of a walk: xt, and x0, the guess there. All frames are drawn here, once."""
     pages = _Pages()
     pages.show(list(steps))
     return pages.box
@@ -32,7 +32,9 @@ def prompt_box(model, prompt: str = "a seven", negative: str = "", seed: int = 0
 
     def field(kind, description: str, value, **more):
         style, layout = {"description_width": "8em"}, w.Layout(width="24em")
-        return kind(description=description, value=value, continuous_update=False, style=style, layout=layout, **more)
+        return kind(
+            description=description, value=value, continuous_update=False, style=style, layout=layout, **more
+        )
 
     words = field(w.Text, "Prompt", prompt)
     without = field(w.Text, "Negative prompt", negative)
@@ -75,8 +77,11 @@ class _Pages:
         if not steps:
             raise ValueError("a slider needs at least one step")
         last = len(steps) - 1
-        side = "Left" if len(steps[0].xt) == 1 else "Top"
-        self.frames = [(_frame(step), f"Step {step.i} of {last}, t = {step.t:.2f}. {side}: xt.") for step in steps]
+        first, second = ("Left", "Right") if len(steps[0].xt) == 1 else ("Above", "Below")
+        where = f"{first}: xt, what the sampler holds. {second}: x0, the network's guess."
+        self.frames = [
+            (_frame(step), f"Step {step.i} of {last}, t = {step.t:.2f}. {where}") for step in steps
+        ]
         self.slider.max = last
         self.slider.value = last
         self._turn()

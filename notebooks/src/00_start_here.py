@@ -15,8 +15,8 @@ import time
 from itertools import pairwise
 
 import torch
-
-from minidiff import ConvNet, TextToImage, ddim, viz
+from minidiff import ConvNet, TextToImage, ddim, mnist, viz
+from minidiff.data import to_float
 from minidiff.recipes import WEIGHTS
 
 start = time.perf_counter()
@@ -26,14 +26,23 @@ seconds = time.perf_counter() - start
 
 parameters = sum(p.numel() for p in model.parameters())
 print(f"Loading the model and drawing ten digits took {seconds:.1f} s on this machine.")
-print(f"The model has {parameters:,} parameters. It learned from: {model.card['data']}.")
+print(
+    f"The model has {parameters:,} parameters. It learned from: {model.card['data']}."
+)
 
 # %%
-viz.show(viz.grid(digits, columns=10), "The ten digits from zero to nine in a row, drawn by the network.")
+real = to_float(mnist().pixels)
+distance = torch.cdist(digits.flatten(1), real.flatten(1))
+nearest = real[distance.argmin(dim=1)]
+viz.show(
+    viz.table({"drawn": digits, "nearest real digit": nearest}),
+    "Ten drawn digits, zero to nine, above ten real ones that look like them but are not the same.",
+)
 
 # %% [markdown]
-# None of these ten pictures is in the data.
-# The network drew each of them from its prompt, "the digit 0" to "the digit 9", and from its own random noise.
+# The network drew each picture from its prompt, "the digit 0" to "the digit 9", and from its own random noise.
+# Below each stands the digit that comes nearest to it among those that ship with the course.
+# The network learned a way of drawing, not these pictures.
 #
 # ## How one picture comes to be
 #
@@ -48,7 +57,7 @@ viz.show(viz.grid(digits, columns=10), "The ten digits from zero to nine in a ro
 steps = list(model.walk("a seven", seed=7, steps=10))
 viz.show(
     viz.film_strip(steps),
-    "Two rows of eleven pictures. Above, noise turns into a seven. Below, the guess: first a blur, then a seven.",
+    "Two rows of eleven. Above, noise turns into a seven. Below, the guess: a blur, then a seven.",
 )
 
 # %% [markdown]
@@ -64,7 +73,10 @@ viz.show(
 # The digit, the slant, the thickness of the stroke, the place on the paper.
 
 # %%
-viz.show(viz.grid(model.draw(["a seven"] * 8, seed=0), columns=8), "Eight sevens, each in another handwriting.")
+viz.show(
+    viz.grid(model.draw(["a seven"] * 8, seed=0), columns=8),
+    "Eight sevens, each in another handwriting.",
+)
 
 # %% [markdown]
 # The words fix the digit. The noise fixes all that the words leave open.
@@ -72,7 +84,10 @@ viz.show(viz.grid(model.draw(["a seven"] * 8, seed=0), columns=8), "Eight sevens
 # Now the same eight seeds with an empty prompt. What will you see?
 
 # %%
-viz.show(viz.grid(model.draw([""] * 8, seed=0), columns=8), "Eight digits of several kinds, as no prompt chose one.")
+viz.show(
+    viz.grid(model.draw([""] * 8, seed=0), columns=8),
+    "Eight digits of several kinds, because no prompt chose one.",
+)
 
 # %% [markdown]
 # ## Play
@@ -123,7 +138,10 @@ mine = xt.clamp(-1, 1)
 # %%
 library = model.draw("a seven", seed=7, steps=10, sampler=ddim, cfg_scale=1)
 torch.testing.assert_close(mine, library)
-viz.show(viz.table({"mine": mine, "minidiff": library}, scale=3), "Two equal sevens, drawn by the loop and by minidiff.")
+viz.show(
+    viz.table({"mine": mine, "minidiff": library}, scale=3),
+    "Two equal sevens, one drawn by the loop and one by minidiff.",
+)
 
 # %% [markdown]
 # `cfg_scale=1` turns off *guidance*, which makes the picture follow the prompt more closely.
@@ -138,8 +156,13 @@ viz.show(viz.table({"mine": mine, "minidiff": library}, scale=3), "Two equal sev
 
 # %%
 prompts = [f"the digit {d}" for d in range(10)]
-guided = {f"guidance {scale:g}": model.draw(prompts, seed=0, cfg_scale=scale) for scale in (1.0, 2.0, 8.0, 30.0)}
-viz.show(viz.table(guided), "Four rows of ten digits. With growing guidance the strokes get thicker, then break up.")
+guided = {}
+for scale in (1.0, 2.0, 8.0, 30.0):
+    guided[f"guidance {scale:g}"] = model.draw(prompts, seed=0, cfg_scale=scale)
+viz.show(
+    viz.table(guided),
+    "Four rows of ten digits. With growing guidance the strokes get thicker, then break up.",
+)
 
 # %% [markdown]
 # ## Milestone
@@ -157,9 +180,11 @@ reader = ConvNet.load(WEIGHTS / "digits.safetensors").eval()
 with torch.no_grad():
     read = reader.logits(drawn).argmax(dim=1)
 
+share = (read == asked).float().mean()
 expected = model.card["quality"]
-print(f"here:     {(read == asked).float().mean():.1%} of {len(asked)} digits read as asked; drawn in {seconds:.1f} s")
-print(f"expected: {expected['guidance 2']['adherence']:.1%} of {expected['n']:,} digits")
+print(f"drawn in {seconds:.1f} s")
+print(f"here:     {share:.1%} of {len(asked):,} digits read as asked")
+print(f"expected: {expected['guidance 2']['adherence']:.1%} of {expected['n']:,}")
 
 # %% [markdown]
 # ## The map of the course
@@ -185,7 +210,7 @@ print(f"expected: {expected['guidance 2']['adherence']:.1%} of {expected['n']:,}
 #
 # ## To think about
 #
-# 1. The walk starts from a random picture of noise. What would a prompt have to do if there were no randomness at all?
+# 1. Suppose every walk started from the same noise. What could the model still draw, and what never again?
 # 2. Find two prompts that mean the same. Draw both with one seed. Are the pictures equal? Should they be?
 # 3. Ask for "a seven" with the negative prompt "a one". Then ask for "a seven" with the negative prompt "a seven".
 #    What does each of them move away from?
