@@ -63,9 +63,7 @@ def main() -> None:
     p.add_argument(
         "--own-sampler-samples", type=common.samples, default=64, help="of the 1,000-step loop (default: 64)"
     )
-    p.add_argument(
-        "--smalldiffusion-batch", type=common.count, default=1024, help="default: 1024, as in its recipe"
-    )
+    p.add_argument("--smalldiffusion-batch", type=common.count, default=1024, help="default: 1024, as in its recipe")
     p.add_argument("--seed", type=int, default=0, help="of the drawn noise (default: 0)")
     args = p.parse_args()
     few = args.own_sampler_samples

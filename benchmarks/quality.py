@@ -21,9 +21,7 @@ def main() -> None:
     p = common.parser("benchmarks.quality", __doc__)
     p.add_argument("--seconds", type=float, default=300, help="of training (default: 300)")
     p.add_argument("--samples", type=common.samples, default=5000, help="at each guidance (default: 5000)")
-    p.add_argument(
-        "--seed", type=int, default=0, help="of the drawn noise; the recipe fixes its own (default: 0)"
-    )
+    p.add_argument("--seed", type=int, default=0, help="of the drawn noise; the recipe fixes its own (default: 0)")
     args = p.parse_args()
 
     here = common.machine()

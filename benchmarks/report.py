@@ -53,9 +53,7 @@ def peers(r: dict) -> str:
     score = ["adherence", "Frechet distance", "times the floor"]
     trained = ["training images/s", "images seen (steps)"]
     head = ["recipe", "sampler", *trained, *score, "network calls", "64 digits, s"]
-    few = "\n\nAll samplers on the first {n:,} of these digits, floor {frechet:.3f}:\n\n".format(
-        **r["few_floor"]
-    )
+    few = "\n\nAll samplers on the first {n:,} of these digits, floor {frechet:.3f}:\n\n".format(**r["few_floor"])
     few += table(["recipe", "sampler", *score], few_rows) + "\n\n" + "\n".join(f"- {note}" for note in notes)
     return table(head, rows) + judged(r) + few + origin(r)
 
@@ -74,8 +72,7 @@ def speed(r: dict) -> str:
         ],
     ]
     own, peer = (
-        f"{n / 1e6:.2f} M parameters and batches of {b}"
-        for n, b in zip(t["parameters"], t["batches"], strict=True)
+        f"{n / 1e6:.2f} M parameters and batches of {b}" for n, b in zip(t["parameters"], t["batches"], strict=True)
     )
     about = (
         f"\n\nMedian (least to greatest) of {r['rounds']} rounds. Training: {own} against {peer}, minidiff "
@@ -160,9 +157,7 @@ def render(text: str, results: Path = common.RESULTS) -> str:
 
 def main() -> None:
     raw = argparse.RawDescriptionHelpFormatter
-    argparse.ArgumentParser(
-        "python -m benchmarks.report", description=__doc__, formatter_class=raw
-    ).parse_args()
+    argparse.ArgumentParser("python -m benchmarks.report", description=__doc__, formatter_class=raw).parse_args()
     README.write_text(render(README.read_text()))
     print(f"Wrote {README}.")
 

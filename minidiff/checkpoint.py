@@ -76,9 +76,7 @@ def load(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict]:
     return tensors, header
 
 
-def save_model(
-    path: str | os.PathLike, model: nn.Module, card: dict, dtype: torch.dtype = torch.float16
-) -> Path:
+def save_model(path: str | os.PathLike, model: nn.Module, card: dict, dtype: torch.dtype = torch.float16) -> Path:
     """Save a module that keeps `config`, with its card, in `dtype` for shipping."""
     tensors = {k: v.to(dtype) if v.is_floating_point() else v for k, v in model.state_dict().items()}
     return save(path, tensors, {"config": model.config, "card": card})
@@ -92,9 +90,7 @@ def build(cls: type, path: str | os.PathLike, tensors: dict[str, Tensor], config
         model = cls.from_config(config)
     except Exception as error:  # a wrong number can fail anywhere in a constructor
         reason = " ".join(repr(error).split())[:300]
-        raise CheckpointError(
-            f"{path} has a configuration that does not fit this version: {reason}"
-        ) from error
+        raise CheckpointError(f"{path} has a configuration that does not fit this version: {reason}") from error
     try:
         model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()})
     except RuntimeError as error:

@@ -177,11 +177,7 @@ def _line(error: BaseException) -> str:
 DIGIT_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 CAPTION_FORMS = ("{it}", "{a} {it}", "the digit {it}", "the number {it}", "a handwritten {it}")
 _CAPTIONS = [
-    [
-        form.format(a="an" if word == "eight" else "a", it=it)
-        for form in CAPTION_FORMS
-        for it in (word, str(digit))
-    ]
+    [form.format(a="an" if word == "eight" else "a", it=it) for form in CAPTION_FORMS for it in (word, str(digit))]
     for digit, word in enumerate(DIGIT_WORDS)
 ]
 
@@ -309,9 +305,7 @@ def _fits(pixels: Tensor, device: torch.device) -> bool:
     return device.type != "cuda" or 4 * pixels.nbytes <= torch.cuda.mem_get_info(device)[0]
 
 
-def _check(
-    images: Images, batch_size: int, drop: float, seed: int, start: int, rank: int, world: int
-) -> None:
+def _check(images: Images, batch_size: int, drop: float, seed: int, start: int, rank: int, world: int) -> None:
     if len(images) < 1 or batch_size < 1:
         raise ValueError(f"need at least 1 picture and a batch_size of 1, got {len(images)} and {batch_size}")
     if not 0 <= drop <= 1:

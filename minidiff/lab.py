@@ -99,9 +99,7 @@ def has_screen() -> bool:
     return not sys.platform.startswith("linux") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
 
 
-def start_server(
-    lesson: str, port: int, token: str, browser: bool, config: str, log: BinaryIO
-) -> subprocess.Popen:
+def start_server(lesson: str, port: int, token: str, browser: bool, config: str, log: BinaryIO) -> subprocess.Popen:
     options = [
         lesson,
         f"--ServerApp.root_dir={ROOT}",  # the whole checkout, because lessons link to exercises
@@ -114,10 +112,8 @@ def start_server(
         options.append("--allow-root")  # containers; the token still guards it
     # In a group of its own the server does not see the Ctrl-C, so it neither asks "Shut down? y/n" nor dies
     # before its kernels. The token goes through the environment, because everyone can read a command line.
-    if os.name == "nt":
-        apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-    else:
-        apart = {"start_new_session": True}
+    windows = os.name == "nt"
+    apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if windows else {"start_new_session": True}
     configs = os.pathsep.join(filter(None, [config, os.environ.get("JUPYTER_CONFIG_PATH")]))
     return subprocess.Popen(
         [sys.executable, "-m", "jupyterlab", *options],

@@ -16,7 +16,11 @@ class MuonAdamW:
     """
 
     def __init__(
-        self, module: nn.Module, lr: float, weight_decay: float = 0.01, betas: tuple[float, float] = (0.9, 0.99)
+        self,
+        module: nn.Module,
+        lr: float,
+        weight_decay: float = 0.01,
+        betas: tuple[float, float] = (0.9, 0.99),
     ):
         tables = {id(p) for part in module.modules() if isinstance(part, nn.Embedding) for p in part.parameters()}
         self.params = {name: p for name, p in module.named_parameters() if p.requires_grad}

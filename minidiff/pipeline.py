@@ -29,7 +29,11 @@ class TextToImage(nn.Module):
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, encoder: TextEncoder, denoiser: Denoiser, shape: Sequence[int] = (1, 28, 28)
+        self,
+        tokenizer: Tokenizer,
+        encoder: TextEncoder,
+        denoiser: Denoiser,
+        shape: Sequence[int] = (1, 28, 28),
     ):
         super().__init__()
         if encoder.config["vocabulary"] != len(tokenizer) or encoder.config["length"] != tokenizer.length:
@@ -73,7 +77,10 @@ class TextToImage(nn.Module):
         encoder = TextEncoder(**config["encoder"])
         net = dict(config["net"])
         denoiser = Denoiser(
-            NETS[net.pop("class")](**net), PROCESSES[config["process"]](), config["target"], config["sigma_data"]
+            NETS[net.pop("class")](**net),
+            PROCESSES[config["process"]](),
+            config["target"],
+            config["sigma_data"],
         )
         return cls(Tokenizer(config["words"], config["encoder"]["length"]), encoder, denoiser, config["shape"])
 

@@ -43,7 +43,12 @@ def jitter(pixels: Tensor, generator: torch.Generator) -> Tensor:
     def between(low: float, high: float) -> Tensor:
         return low + (high - low) * torch.rand(len(pixels), generator=generator, device=pixels.device)
 
-    angle, wide, tall, slant = between(-0.2, 0.2), between(0.88, 1.12), between(0.88, 1.12), between(-0.2, 0.2)
+    angle, wide, tall, slant = (
+        between(-0.2, 0.2),
+        between(0.88, 1.12),
+        between(0.88, 1.12),
+        between(-0.2, 0.2),
+    )
     right, down = between(-0.15, 0.15), between(-0.15, 0.15)
     rows = [wide * angle.cos(), slant - angle.sin(), right, angle.sin(), tall * angle.cos(), down]
     where = F.affine_grid(torch.stack(rows, dim=1).view(-1, 2, 3), list(pixels.shape), align_corners=False)
@@ -54,7 +59,11 @@ def jitter(pixels: Tensor, generator: torch.Generator) -> Tensor:
 def _digit_reader_quality(model: ConvNet) -> dict:
     held_out = data.mnist(full=True, split="held_out")
     logits = metrics.in_chunks(model.logits, data.to_float(held_out.pixels))
-    return {"accuracy": round(metrics.adherence(logits, held_out.labels), 4), "n": len(held_out), "on": held_out.name}
+    return {
+        "accuracy": round(metrics.adherence(logits, held_out.labels), 4),
+        "n": len(held_out),
+        "on": held_out.name,
+    }
 
 
 def _mnist() -> TextToImage:
@@ -112,7 +121,12 @@ def _mnist_quality(model: TextToImage, n: int = 2000) -> dict:
             "adherence": round(judged.adherence, 4),
             "frechet distance": round(judged.frechet_distance, 4),
         }
-    about = {"floor": round(judged.floor, 4), "n": n, "features": judged.features, "reference": judged.reference}
+    about = {
+        "floor": round(judged.floor, 4),
+        "n": n,
+        "features": judged.features,
+        "reference": judged.reference,
+    }
     return quality | about | {"sampler": "dpmpp_2m, 10 steps"}
 
 

@@ -51,7 +51,9 @@ class Tokenizer:
 
     def __call__(self, captions: Sequence[str]) -> Int[Tensor, "b length"]:
         """Raises UnknownWord, naming the nearest known words, and ValueError where a caption is too long."""
-        return torch.tensor([self.encode(caption) for caption in captions], dtype=torch.long).view(len(captions), self.length)
+        return torch.tensor([self.encode(caption) for caption in captions], dtype=torch.long).view(
+            len(captions), self.length
+        )
 
     def encode(self, caption: str) -> list[int]:
         """One caption -> `length` numbers."""

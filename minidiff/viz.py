@@ -79,7 +79,8 @@ def table(rows: dict[str, Float[Tensor, "n c h w"]], titles: Sequence[str] = (),
     font = ImageFont.load_default(size * density)
     wide = {label: max(font.getlength(line) for line in label.split("\n")) for label in rows}
     strips = {
-        label: grid(x, columns=len(x), scale=scale * density, gap=1, paper=255).convert("RGB") for label, x in rows.items()
+        label: grid(x, columns=len(x), scale=scale * density, gap=1, paper=255).convert("RGB")
+        for label, x in rows.items()
     }
     left = round(max(wide.values())) + 5 * density
     head = 2 * size * density if any(titles) else 0
@@ -128,9 +129,7 @@ def png_bytes(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def plot(
-    curves: dict[str, tuple[Sequence[float], Sequence[float]]], x: str, y: str, log: str = "", size=(6.4, 3.6)
-):
+def plot(curves: dict[str, tuple[Sequence[float], Sequence[float]]], x: str, y: str, log: str = "", size=(6.4, 3.6)):
     """A matplotlib figure of named curves {name: (xs, ys)}. log: "x", "y" or "xy" for logarithmic axes."""
     from matplotlib.figure import Figure
 
@@ -171,5 +170,7 @@ def read_settings(path: str | os.PathLike) -> dict:
     except (OSError, ValueError, SyntaxError) as error:
         raise ValueError(f"{path} is not a picture that can be read: {error}") from error
     if not isinstance(settings, dict):
-        raise ValueError(f"{path} does not say how it was drawn: minidiff did not write it, or its metadata was removed")
+        raise ValueError(
+            f"{path} does not say how it was drawn: minidiff did not write it, or its metadata was removed"
+        )
     return settings

@@ -102,9 +102,7 @@ def difference(source: Path) -> str | None:
     built, made = ([(c.cell_type, c.source) for c in n.cells] for n in (notebook, read(source)))
     if built == made:
         return None
-    same = next(
-        (i for i, (b, m) in enumerate(zip(built, made, strict=False)) if b != m), min(len(built), len(made))
-    )
+    same = next((i for i, (b, m) in enumerate(zip(built, made, strict=False)) if b != m), min(len(built), len(made)))
     return f"differs from {source.relative_to(HERE.parent)}, first in cell {same + 1}"
 
 
@@ -123,9 +121,7 @@ def write(notebook: nbformat.NotebookNode, path: Path) -> None:
 
 def check(chosen: list[Path]) -> int:
     problems = {target(source).name: difference(source) for source in chosen}
-    problems |= {
-        p.name: "has no source" for p in HERE.glob("*.ipynb") if not (HERE / f"src/{p.stem}.py").is_file()
-    }
+    problems |= {p.name: "has no source" for p in HERE.glob("*.ipynb") if not (HERE / f"src/{p.stem}.py").is_file()}
     for name, problem in problems.items():
         if problem:
             print(f"notebooks/{name} {problem}. Mend: python notebooks/build.py {name[:2]}", file=sys.stderr)
@@ -133,9 +129,7 @@ def check(chosen: list[Path]) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help="all if none is given")
     parser.add_argument("--check", action="store_true", help="compare only")
     args = parser.parse_args(argv)

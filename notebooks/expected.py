@@ -48,9 +48,7 @@ def main(seeds: list[int]) -> None:
         "format": str(runs[0]["form"]),
         "hardware": f"{platform.machine()}, {os.cpu_count()} cores",
     }
-    path = viz.save_png(
-        viz.grid(pictures, columns=10, scale=1, gap=0), HERE / f"expected/{LESSON}.png", measured
-    )
+    path = viz.save_png(viz.grid(pictures, columns=10, scale=1, gap=0), HERE / f"expected/{LESSON}.png", measured)
     print(f"Wrote {path}: {measured}")
 
 

@@ -150,9 +150,7 @@ class ExactNet(nn.Module):
     the clock of the process; the other targets have none.
     """
 
-    def __init__(
-        self, target: str, mean: float, std: float, sigma_data: float, process: Process | None = None
-    ):
+    def __init__(self, target: str, mean: float, std: float, sigma_data: float, process: Process | None = None):
         super().__init__()
         self.target, self.mean, self.std, self.sigma_data = target, mean, std, sigma_data
         self.process = process or Cosine()

@@ -45,9 +45,7 @@ def lab(tmp_path_factory):
     settings.parent.mkdir(parents=True)
     settings.write_text(json.dumps({"autosave": False}))
     (home / "config").mkdir()
-    (home / "config/jupyter_lab_config.json").write_text(
-        json.dumps({"LabApp": {"expose_app_in_browser": True}})
-    )
+    (home / "config/jupyter_lab_config.json").write_text(json.dumps({"LabApp": {"expose_app_in_browser": True}}))
     env = os.environ | {
         "JUPYTER_CONFIG_PATH": str(home / "config"),
         "JUPYTER_CONFIG_DIR": str(home / "own"),

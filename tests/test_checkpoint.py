@@ -99,9 +99,7 @@ def test_what_was_read_stays_when_the_file_is_written_again(good):
 def test_leftovers_of_a_killed_run_are_cleared_away_by_the_next_save(good):
     folder = good.parent
     leftovers = [folder / f".good.safetensors.abc_{i}xyz.part" for i in range(3)]
-    others = [
-        folder / name for name in (".good.safetensors.part", ".bad.safetensors.abcdefgh.part", "a.part")
-    ]
+    others = [folder / name for name in (".good.safetensors.part", ".bad.safetensors.abcdefgh.part", "a.part")]
     for path in leftovers + others:
         path.write_bytes(b"half a file")
     checkpoint.save(good, some_tensors(), HEADER)

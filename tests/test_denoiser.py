@@ -115,9 +115,7 @@ def test_v_under_edm_is_the_preconditioning_of_karras(sigma_data):
     c_out = sigma[:, None, None, None] * sigma_data / norm
     expected = c_skip * x + c_out * -net(c_in * x, EDM().level(sigma))
 
-    torch.testing.assert_close(
-        Denoiser(net, EDM(), "v", sigma_data)(x, sigma), expected, rtol=1e-5, atol=1e-5
-    )
+    torch.testing.assert_close(Denoiser(net, EDM(), "v", sigma_data)(x, sigma), expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("target, theirs", [("x0", "sample"), ("eps", "epsilon"), ("v", "v_prediction")])

@@ -137,9 +137,7 @@ def test_prompt_and_negative_prompt_are_two_ends_of_one_line(denoiser, xt, ctx, 
 
 def test_the_same_prompt_on_both_sides_changes_nothing(denoiser, xt, ctx):
     t = torch.tensor(0.5)
-    torch.testing.assert_close(
-        cfg(denoiser, ctx, ctx, 7.0)(xt, t), denoiser(xt, t, ctx), rtol=1e-4, atol=1e-4
-    )
+    torch.testing.assert_close(cfg(denoiser, ctx, ctx, 7.0)(xt, t), denoiser(xt, t, ctx), rtol=1e-4, atol=1e-4)
 
 
 def test_guidance_between_two_gaussians_leads_where_the_formula_says():
@@ -155,9 +153,7 @@ def test_guidance_between_two_gaussians_leads_where_the_formula_says():
             return mean + alpha * 0.25 / (alpha**2 * 0.25 + sigma**2) * (x - alpha * mean)
 
     process, mean, scale = Cosine(), 0.4, 3.0
-    denoise = cfg(
-        Denoiser(Prompted(), process, "x0"), torch.full((5, 1, 1), mean), torch.zeros(5, 1, 1), scale
-    )
+    denoise = cfg(Denoiser(Prompted(), process, "x0"), torch.full((5, 1, 1), mean), torch.zeros(5, 1, 1), scale)
     xt, ts = torch.linspace(-2, 2, 5).view(5, 1, 1, 1), process.timesteps(200)
     *_, step = heun(denoise, process, xt, ts)
     expected = gaussian_path(process, scale * mean, 0.5, xt, ts[0], ts[-1])
@@ -256,14 +252,10 @@ def test_the_unknown_region_is_drawn_as_if_nothing_were_known():
     torch.testing.assert_close(beside.x0[..., ~mask], alone.x0[..., ~mask])
 
 
-@pytest.mark.parametrize(
-    "shape", [(), (4,), (4, 1), (4, 4), (1, 4, 4), (2, 1, 4, 4), (2, 1, 1, 1), (1, 3, 4, 4)]
-)
+@pytest.mark.parametrize("shape", [(), (4,), (4, 1), (4, 4), (1, 4, 4), (2, 1, 4, 4), (2, 1, 1, 1), (1, 3, 4, 4)])
 def test_a_mask_may_have_any_shape_that_spreads_over_the_picture(shape):
     known, mask = torch.randn(2, 3, 4, 4), torch.rand(shape) > 0.5
-    guess = inpaint(lambda xt, t: torch.zeros_like(xt), known, mask)(
-        torch.randn_like(known), torch.tensor(0.5)
-    )
+    guess = inpaint(lambda xt, t: torch.zeros_like(xt), known, mask)(torch.randn_like(known), torch.tensor(0.5))
     assert torch.equal(guess, known * mask)
 
 

@@ -57,9 +57,7 @@ def test_a_unet_answers_in_the_shape_of_the_question(data):
     multiple = patch * 2 ** (len(widths) - 1)
     height, width = (multiple * data.draw(st.integers(1, 3), label=side) for side in ("height", "width"))
     net = UNet(channels, widths, blocks, heads=2, d_ctx=d_ctx, patch=patch)
-    x, level, ctx = question(
-        data.draw(st.integers(1, 3), label="batch"), channels, height, width, d_ctx=d_ctx or 1
-    )
+    x, level, ctx = question(data.draw(st.integers(1, 3), label="batch"), channels, height, width, d_ctx=d_ctx or 1)
     assert net(x, level, ctx if d_ctx else None).shape == x.shape
 
 

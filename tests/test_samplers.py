@@ -91,8 +91,7 @@ def test_order_of_the_error_on_a_gaussian(process, sampler, bounds):
 def test_order_of_the_error_on_a_mixture(process, sampler, bounds, mixture_path):
     xt = start(process, channels=2)
     coarse, fine = (
-        error(sampler, process, mixture(process), xt, n, lambda t, s: mixture_path(process))
-        for n in (128, 256)
+        error(sampler, process, mixture(process), xt, n, lambda t, s: mixture_path(process)) for n in (128, 256)
     )
     assert bounds[0] < coarse / fine < bounds[1]
 
@@ -136,8 +135,7 @@ def test_two_network_calls_or_one_memory_beat_first_order(process):
 # that xt may come from, so it draws too narrow, by 0.05 of 0.5 at 64 steps and a quarter of that at 256.
 every_walk = pytest.mark.parametrize(
     "sampler, knobs, steps",
-    [pytest.param(s, {}, 64, id=s.__name__) for s in SAMPLERS]
-    + [pytest.param(ddim, {"eta": 1.0}, 256, id="ddpm")],
+    [pytest.param(s, {}, 64, id=s.__name__) for s in SAMPLERS] + [pytest.param(ddim, {"eta": 1.0}, 256, id="ddpm")],
 )
 
 
@@ -167,9 +165,7 @@ def test_every_sampler_fills_every_mode_of_a_mixture(process, sampler, knobs, st
     x0 = last(sampler(mixture(process), process, xt, process.timesteps(steps), **knobs)).flatten(1)
     mode = torch.cdist(x0, means).argmin(1)
     standard_error = math.sqrt(1 / 8 * 7 / 8 / n)
-    torch.testing.assert_close(
-        mode.bincount(minlength=8) / n, torch.full((8,), 1 / 8), rtol=0, atol=4 * standard_error
-    )
+    torch.testing.assert_close(mode.bincount(minlength=8) / n, torch.full((8,), 1 / 8), rtol=0, atol=4 * standard_error)
     assert (x0 - means[mode]).std().item() == pytest.approx(MIXTURE_STD, rel=0.1)
     torch.testing.assert_close(x0.mean(0), torch.zeros(2).double(), rtol=0, atol=0.1)
     torch.testing.assert_close(x0.std(0), torch.ones(2).double(), rtol=0, atol=0.03)
@@ -201,9 +197,7 @@ def test_move_with_eta_1_is_the_posterior_of_any_process(process, t, s):
     t, s = times(t, s) * process.t_max
     xt, x0 = torch.randn(2, 3, 1, 2, 2, dtype=torch.float64)
 
-    alpha_s, sigma_s, alpha_t, sigma_t = (
-        curve(r) for r in (s, t) for curve in (process.alpha, process.sigma)
-    )
+    alpha_s, sigma_s, alpha_t, sigma_t = (curve(r) for r in (s, t) for curve in (process.alpha, process.sigma))
     alpha_ts = alpha_t / alpha_s
     variance_ts = sigma_t**2 - alpha_ts**2 * sigma_s**2
     mean = alpha_ts * sigma_s**2 / sigma_t**2 * xt + alpha_s * variance_ts / sigma_t**2 * x0
@@ -396,9 +390,7 @@ class Wave(nn.Module):
         return torch.sin(3 * x) + 0.3 * x
 
 
-@pytest.mark.parametrize(
-    "sampler, kind", [(euler, EDMEulerScheduler), (dpmpp_2m, EDMDPMSolverMultistepScheduler)]
-)
+@pytest.mark.parametrize("sampler, kind", [(euler, EDMEulerScheduler), (dpmpp_2m, EDMDPMSolverMultistepScheduler)])
 def test_edm_with_its_preconditioning_equals_diffusers(sampler, kind):
     """From the raw network on: c_in, c_skip and c_out, the Karras grid, and the sampler."""
     net, denoiser = Wave(), Denoiser(Wave(), EDM(), "v", sigma_data=0.5)
@@ -538,9 +530,7 @@ def test_every_step_draws_noise_of_its_own():
 
 def test_without_noise_there_is_nothing_to_seed():
     ts, xt, denoise = Cosine().timesteps(5), start(Cosine()), gaussian(Cosine(), 0.3, 0.5)
-    assert torch.equal(
-        last(ddim(denoise, Cosine(), xt, ts)), last(ddim(denoise, Cosine(), xt, ts, seeds=range(9)))
-    )
+    assert torch.equal(last(ddim(denoise, Cosine(), xt, ts)), last(ddim(denoise, Cosine(), xt, ts, seeds=range(9))))
 
 
 def test_there_must_be_one_seed_a_sample():

@@ -492,9 +492,7 @@ def test_the_last_step_is_saved_even_if_the_reader_dawdles(clock, tmp_path):
 
 def test_the_file_is_written_every_save_every_seconds_and_at_the_end(clock, tmp_path, monkeypatch):
     written = []
-    monkeypatch.setattr(
-        checkpoint, "save", lambda _, tensors, header: written.append(header["train"]["step"])
-    )
+    monkeypatch.setattr(checkpoint, "save", lambda _, tensors, header: written.append(header["train"]["step"]))
     last(train(Slow(clock), tiny.stream(), 10, path=tmp_path / "a.safetensors", save_every=4.0, **QUIET))
     assert written == [4, 8, 10]
 

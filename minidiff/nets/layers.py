@@ -22,7 +22,7 @@ class LevelEmbedding(nn.Module):
         self.register_buffer("freqs", torch.logspace(math.log10(0.5), math.log10(turns), 32), persistent=False)
         self.mlp = nn.Sequential(nn.Linear(64, dim), nn.SiLU(), nn.Linear(dim, dim))
 
-    def forward(self, level: Float[Tensor, "b"]) -> Float[Tensor, "b dim"]:
+    def forward(self, level: Float[Tensor, b]) -> Float[Tensor, "b dim"]:
         angles = 2 * math.pi * level[:, None] * self.freqs
         return self.mlp(torch.cat([angles.sin(), angles.cos()], dim=1))
 
@@ -72,9 +72,7 @@ class Attention(nn.Module):
         self.kv = nn.Linear(d_ctx or dim, 2 * dim, bias=False)
         self.out = zero(nn.Linear(dim, dim))
 
-    def forward(
-        self, x: Float[Tensor, "b n c"], ctx: Float[Tensor, "b l d"] | None = None
-    ) -> Float[Tensor, "b n c"]:
+    def forward(self, x: Float[Tensor, "b n c"], ctx: Float[Tensor, "b l d"] | None = None) -> Float[Tensor, "b n c"]:
         q = rearrange(self.q(x), "b n (heads d) -> b heads n d", heads=self.heads)
         kv = self.kv(x if ctx is None else ctx)
         k, v = rearrange(kv, "b l (two heads d) -> two b heads l d", two=2, heads=self.heads)
@@ -106,5 +104,7 @@ class PictureAttention(nn.Module):
                 raise ValueError("this network was built with d_ctx, so it needs ctx (b l d)")
             tokens = tokens + self.cross_attention(self.norm_cross(tokens), ctx)
         return rearrange(tokens, "b (h w) c -> b c h w", h=x.shape[2]).contiguous(
-            memory_format=torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+            memory_format=torch.channels_last
+            if x.is_contiguous(memory_format=torch.channels_last)
+            else torch.contiguous_format
         )

@@ -32,9 +32,7 @@ def prompt_box(model, prompt: str = "a seven", negative: str = "", seed: int = 0
 
     def field(kind, description: str, value, **more):
         style, layout = {"description_width": "8em"}, w.Layout(width="24em")
-        return kind(
-            description=description, value=value, continuous_update=False, style=style, layout=layout, **more
-        )
+        return kind(description=description, value=value, continuous_update=False, style=style, layout=layout, **more)
 
     words = field(w.Text, "Prompt", prompt)
     without = field(w.Text, "Negative prompt", negative)
@@ -79,9 +77,7 @@ class _Pages:
         last = len(steps) - 1
         first, second = ("Left", "Right") if len(steps[0].xt) == 1 else ("Above", "Below")
         where = f"{first}: xt, what the sampler holds. {second}: x0, the network's guess."
-        self.frames = [
-            (_frame(step), f"Step {step.i} of {last}, t = {step.t:.2f}. {where}") for step in steps
-        ]
+        self.frames = [(_frame(step), f"Step {step.i} of {last}, t = {step.t:.2f}. {where}") for step in steps]
         self.slider.max = last
         self.slider.value = last
         self._turn()
