@@ -28,7 +28,7 @@ def main(folder: Path) -> None:
         for _ in train(tiny.model(), tiny.stream(BATCH), STEPS, path=path, **settings):
             pass
 
-    for state in train(tiny.model(int(rank)), tiny.stream(BATCH), seconds=1.0, progress=False):  # noqa: B007
+    for state in train(tiny.model(int(rank)), tiny.stream(BATCH), seconds=1.0, progress=False):
         pass
     torch.save(tiny.weights(state.objective) | {"step": state.step}, folder / f"seconds{rank}.pt")
 
