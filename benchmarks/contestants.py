@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from minidiff import TextToImage, data, recipes
+from minidiff import TextToImage, data, ddim, recipes
 from minidiff.train import measure_format, train
 
 from . import common
@@ -52,7 +52,8 @@ class Minidiff:
     @property
     def samplers(self) -> list[Sampler]:
         name = "DPM-Solver++(2M), 10 steps, guidance"  # what draw does by default, and without guidance
-        return [Sampler(f"{name} {scale}", drawer(self.model, scale)) for scale in (1, 2)]
+        quick = [Sampler(f"{name} {scale}", drawer(self.model, scale)) for scale in (1, 2)]
+        return [Sampler("DDPM, 25 steps, guidance 1", drawer(self.model, 1, sampler=ddim, eta=1.0, steps=25)), *quick]
 
     def train(self, seconds: float) -> dict:
         """The seconds include the choice of the number format, for which a learner waits too."""

@@ -68,7 +68,7 @@ def _digit_reader_quality(model: ConvNet) -> dict:
 
 def _mnist() -> TextToImage:
     torch.manual_seed(0)
-    return TextToImage.new(data.all_digit_captions(), (1, 28, 28), widths=(48, 96), blocks=1)
+    return TextToImage.new(data.all_digit_captions(), (1, 28, 28), widths=(32, 64), blocks=1)
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ RECIPES = {
             _mnist,
             lambda full: data.batches(data.mnist(full=full), 64, captions=data.digit_captions),
             _mnist_quality,
-            dict(steps=3000, lr=4e-3),
+            dict(steps=5000),
         ),
     )
 }

@@ -114,7 +114,7 @@ def train(
     steps: int | None = None,
     *,
     seconds: float | None = None,
-    lr: float = 4e-3,
+    lr: float = 8e-3,
     warmup: int = 100,
     weight_decay: float = 0.01,
     betas: tuple[float, float] = (0.9, 0.99),
@@ -134,8 +134,8 @@ def train(
     clock, by which the learning rate then falls. clip: largest gradient norm. accumulate: batches a step.
     ema: weight of the past in the averaged weights. format: None measures which is fastest here. path: a
     checkpoint, written every `save_every` seconds and at the end; with `resume`, training goes on from it if
-    it is there, on the CPU to bitwise the weights of an undisturbed run of `steps` in the same format. Under
-    torchrun, each process takes its share of every batch.
+    it is there, on the CPU to bitwise the weights of an undisturbed run of `steps` in the same format; if it was
+    finished already, its last State is all there is. Under torchrun, each process takes its share of every batch.
 
     Raises TrainingError when a loss, gradient or weight is not finite or the batches end too early, and
     CheckpointError from reading or writing `path`.
@@ -181,6 +181,8 @@ def train(
     bar = tqdm(total=steps, initial=done, unit="step", disable=not progress or rank > 0, mininterval=0.5)
     drawn = 0
     finished = done >= steps if steps else before >= seconds
+    if finished:  # by the run that is resumed
+        yield State(done, steps, math.nan, images, before, 0.0, format, objective, average)
     while not finished:
         total, seeds = 0.0, []
         for _ in range(accumulate):

@@ -316,11 +316,13 @@ def test_resume_without_a_file_starts_from_the_beginning(tmp_path):
     assert path.is_file()
 
 
-def test_a_finished_training_resumed_does_nothing(tmp_path):
+def test_a_finished_training_resumed_yields_its_last_state_and_writes_nothing(tmp_path):
     path = tmp_path / "a.safetensors"
-    last(train(Line(), tiny.stream(), 2, path=path, **QUIET))
+    end = last(train(Line(), tiny.stream(), 2, path=path, **QUIET))
     before = path.read_bytes()
-    assert list(train(Line(), tiny.stream(), 2, path=path, resume=True, **QUIET)) == []
+    (state,) = train(Line(), tiny.stream(), 2, path=path, resume=True, **QUIET)
+    assert (state.step, state.images) == (end.step, end.images)
+    tiny.assert_equal(tiny.weights(state.ema), tiny.weights(end.ema))
     assert path.read_bytes() == before
 
 

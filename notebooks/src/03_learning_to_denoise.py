@@ -497,7 +497,7 @@ step_slider(walk)
 torch.manual_seed(SEED)
 broken = TextToImage.new(all_digit_captions(), widths=(32, 64), blocks=1)
 try:
-    *_, last = train(broken, stream, steps=100, lr=30 * 4e-3, warmup=10, format=form)
+    *_, last = train(broken, stream, steps=100, lr=30 * 8e-3, warmup=10, format=form)
     broken = last.ema
     print(f"it ended; held-out loss {held_out_loss(broken).mean():.3f}")
 except TrainingError as error:
