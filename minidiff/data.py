@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from http.client import HTTPException
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -27,16 +28,16 @@ class DataError(RuntimeError):
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Labelled pictures: pixels (n, c, h, w) uint8, labels (n,) int64, and a name for reports."""
+    """Labelled pictures: pixels (n, c, h, w) uint8, labels int64, one (n,) or several (n, k), a name for reports."""
 
     pixels: UInt8[Tensor, "n c h w"]
-    labels: Int64[Tensor, "n"]
+    labels: Int64[Tensor, "n *k"]
     name: str
 
     def __post_init__(self):
-        if self.pixels.ndim != 4 or self.labels.shape != self.pixels.shape[:1]:
+        if self.pixels.ndim != 4 or self.labels.shape[:1] != self.pixels.shape[:1]:
             shapes = f"{tuple(self.pixels.shape)} and {tuple(self.labels.shape)}"
-            raise ValueError(f"pixels must be (n, c, h, w) and labels (n,), got {shapes}")
+            raise ValueError(f"pixels must be (n, c, h, w) and labels (n, ...), got {shapes}")
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -46,6 +47,17 @@ class Images:
 
     def to(self, device: torch.device | str) -> "Images":
         return replace(self, pixels=self.pixels.to(device), labels=self.labels.to(device))
+
+
+@runtime_checkable
+class Pictures(Protocol):
+    """What batches are cut from: a length, rows as Images, and the tensor that they are made of."""
+
+    pixels: Tensor
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Tensor) -> Images: ...
 
 
 def to_float(pixels: UInt8[Tensor, "*shape"]) -> Float32[Tensor, "*shape"]:
@@ -201,14 +213,14 @@ def all_digit_captions() -> list[str]:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """This process's `rows` of a global batch of `total`: x0 (b, c, h, w) in [-1, 1], labels (b,), captions.
+    """This process's `rows` of a global batch of `total`: x0 (b, c, h, w) in [-1, 1], labels (b, ...), captions.
 
     An objective draws its noise for `total` rows from generator() and keeps `rows`: what a row gets does not
     depend on the number of processes.
     """
 
     x0: Float32[Tensor, "b c h w"]
-    labels: Int64[Tensor, "b"]
+    labels: Int64[Tensor, "b *k"]
     captions: list[str] | None
     seed: int
     rows: slice
@@ -238,10 +250,10 @@ class Batches:
 
 
 def batches(
-    images: Images,
+    images: Pictures,  # Images, or what is painted when it is asked for
     batch_size: int,  # of this process; the global batch has batch_size * world rows
     *,
-    captions: Callable[[Int64[Tensor, "b"], np.random.Generator], list[str]] | None = None,
+    captions: Callable[[Int64[Tensor, "b *k"], np.random.Generator], list[str]] | None = None,
     drop: float = 0.1,  # share of captions replaced by "", which is what guidance needs
     augment: Callable[[UInt8[Tensor, "b c h w"], torch.Generator], UInt8[Tensor, "b c h w"]] | None = None,
     seed: int = 0,
@@ -262,8 +274,9 @@ def batches(
     _check(images, batch_size, drop, seed, start, rank, world)
     n, total, rows = len(images), batch_size * world, slice(rank * batch_size, (rank + 1) * batch_size)
     device = images.pixels.device if device is None else torch.device(device)
-    pixels = images.pixels.to(device) if _fits(images.pixels, device) else images.pixels
-    labels = images.labels.cpu()
+    if isinstance(images, Images):  # labels stay here, where captions are made of them
+        pixels = images.pixels.to(device) if _fits(images.pixels, device) else images.pixels
+        images = replace(images, pixels=pixels, labels=images.labels.cpu())
     order = functools.lru_cache(maxsize=2)(lambda epoch: _rng(seed, "order", epoch).permutation(n))
 
     def piece(first: int, last: int) -> Tensor:  # rows of the set at these positions of the endless stream
@@ -272,19 +285,17 @@ def batches(
         return torch.from_numpy(np.concatenate(parts))
 
     def batch(i: int) -> Batch:
-        which = piece(i * total, (i + 1) * total)
+        part = images[piece(i * total, (i + 1) * total)]  # global: a row's fate does not depend on `world`
         words = None
         if captions is not None:
             rng = _rng(seed, "words", i)
-            words = captions(labels[which], rng)
+            words = captions(part.labels, rng)
             words = ["" if u < drop else w for w, u in zip(words, rng.random(total), strict=True)][rows]
-        if augment is None:
-            x = pixels[which[rows].to(pixels.device)].to(device)
-        else:  # the global batch: it costs more, but does not depend on the number of processes
-            chance = torch.Generator(device).manual_seed(_seed(seed, "augment", i))
-            x = augment(pixels[which.to(pixels.device)].to(device), chance)[rows]
-        y = labels[which[rows]].to(device)
-        return Batch(to_float(x), y, words, _seed(seed, "noise", i), rows, total)
+        x = part.pixels.to(device)
+        if augment is not None:
+            x = augment(x, torch.Generator(device).manual_seed(_seed(seed, "augment", i)))
+        y = part.labels[rows].to(device)
+        return Batch(to_float(x[rows]), y, words, _seed(seed, "noise", i), rows, total)
 
     return Batches(batch, start)
 
@@ -305,7 +316,7 @@ def _fits(pixels: Tensor, device: torch.device) -> bool:
     return device.type != "cuda" or 4 * pixels.nbytes <= torch.cuda.mem_get_info(device)[0]
 
 
-def _check(images: Images, batch_size: int, drop: float, seed: int, start: int, rank: int, world: int) -> None:
+def _check(images: Pictures, batch_size: int, drop: float, seed: int, start: int, rank: int, world: int) -> None:
     if len(images) < 1 or batch_size < 1:
         raise ValueError(f"need at least 1 picture and a batch_size of 1, got {len(images)} and {batch_size}")
     if not 0 <= drop <= 1:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -47,24 +46,24 @@ LEAN_BORDERS = (-0.05, 0.2)  # pixels to the right for each pixel up
 # Each digit has one ink that it is never trained in, so that putting together what was learned can be measured.
 UNSEEN_INK = ("red", "green", "blue", "black", "yellow", "white", "orange", "purple", "red", "blue")
 _UNSEEN = torch.tensor([ATTRIBUTES["ink"].index(ink) for ink in UNSEEN_INK])
-_RGB = torch.tensor(list(COLOURS.values()), dtype=torch.float32)
-_CORNER = torch.tensor([(7, 7), (0, 0), (0, 13), (13, 0), (13, 13)])  # top and left of the small square, by place
+RGB = torch.tensor(list(COLOURS.values()), dtype=torch.float32)
+CORNER = torch.tensor([(7, 7), (0, 0), (0, 13), (13, 0), (13, 13)])  # top and left of the small square, by place
 
 
 # --- Measured on the handwriting --------------------------------------------------------------------
 
 
-def stroke_width(ink: Float[Tensor, "n h w"]) -> Float[Tensor, "n"]:
+def stroke_width(ink: Float[Tensor, "n h w"]) -> Float[Tensor, n]:
     """2 area / outline, in pixels, of ink in [0, 1]: a band of width w and length l has area w l and outline 2 l."""
-    ink = F.pad(_clear(ink), (1, 1, 1, 1))
+    ink = F.pad(clear(ink), (1, 1, 1, 1))
     across, down = ink[:, :-1, 1:] - ink[:, :-1, :-1], ink[:, 1:, :-1] - ink[:, :-1, :-1]
     outline = (across**2 + down**2).sqrt().sum((1, 2))
     return 2 * ink.sum((1, 2)) / outline.clamp(min=1e-6)
 
 
-def lean(ink: Float[Tensor, "n h w"]) -> Float[Tensor, "n"]:
+def lean(ink: Float[Tensor, "n h w"]) -> Float[Tensor, n]:
     """Pixels to the right for each pixel up: -cov(x, y) / var(y) of ink in [0, 1], with y downwards."""
-    ink = _clear(ink)
+    ink = clear(ink)
     y, x = torch.arange(ink.shape[1]).to(ink)[:, None], torch.arange(ink.shape[2]).to(ink)
     mass = ink.sum((1, 2), keepdim=True).clamp(min=1e-6)
     y = y - (ink * y).sum((1, 2), keepdim=True) / mass
@@ -72,18 +71,18 @@ def lean(ink: Float[Tensor, "n h w"]) -> Float[Tensor, "n"]:
     return -(ink * x * y).sum((1, 2)) / (ink * y * y).sum((1, 2)).clamp(min=1e-6)
 
 
-def stroke_class(width: Float[Tensor, "n"], size: Int[Tensor, "n"]) -> Int[Tensor, "n"]:
+def stroke_class(width: Float[Tensor, n], size: Int[Tensor, n]) -> Int[Tensor, n]:
     """0 thin, 1 medium, 2 bold, for digits of these sizes."""
     borders = torch.tensor([STROKE_BORDERS[name] for name in ATTRIBUTES["size"]]).to(width)[size]
     return (width[:, None] > borders).sum(1)
 
 
-def lean_class(slope: Float[Tensor, "n"]) -> Int[Tensor, "n"]:
+def lean_class(slope: Float[Tensor, n]) -> Int[Tensor, n]:
     """0 left, 1 upright, 2 right."""
     return (slope[:, None] > torch.tensor(LEAN_BORDERS).to(slope)).sum(1)
 
 
-def _clear(ink: Tensor) -> Tensor:
+def clear(ink: Tensor) -> Tensor:
     """Nearly nothing becomes nothing and nearly all becomes all, so that faint noise does not count as an outline."""
     return ((ink - 0.1) / 0.8).clamp(0, 1)
 
@@ -106,7 +105,8 @@ class PaintedDigits:
             raise ValueError(f"digits must be (n, 1, 28, 28), got {tuple(digits.pixels.shape)}")
         if variants < 1 or seed < 0:
             raise ValueError(f"variants must be at least 1 and seed at least 0, got {variants} and {seed}")
-        self.large, self.labels, self.n = digits.pixels[:, 0], digits.labels, len(digits)
+        self.pixels, self.labels, self.n = digits.pixels.cpu(), digits.labels.cpu(), len(digits)
+        self.large = self.pixels[:, 0]
         self.variants, self.seed, self.inks = variants, seed, inks
         self.name = f"painted {digits.name}, {inks} inks"
         parts = [_shrink(part) for part in self.large.split(10_000)]
@@ -126,11 +126,7 @@ class PaintedDigits:
     def __len__(self) -> int:
         return self.n * self.variants
 
-    def to(self, device: torch.device | str) -> PaintedDigits:
-        """Painting is cheap, so it stays on the CPU; `batches` moves what was painted."""
-        return self
-
-    def attributes(self, rows: Int[Tensor, "k"]) -> Int[Tensor, "k 7"]:
+    def attributes(self, rows: Int[Tensor, k]) -> Int[Tensor, "k 7"]:
         """What these rows show."""
         which = rows % self.n
         digit = self.labels[which]
@@ -146,7 +142,7 @@ class PaintedDigits:
         stroke, slope = self.shape[which, size].unbind(1)
         return torch.stack([digit, ink, paper, stroke, slope, size, place], dim=1)
 
-    def __getitem__(self, rows: slice | Sequence[int] | Int[Tensor, "k"]) -> Images:
+    def __getitem__(self, rows: slice | Sequence[int] | Int[Tensor, k]) -> Images:
         """Paint these rows: pixels (k, 3, 32, 32) uint8, labels (k, 7)."""
         rows = torch.arange(len(self))[rows] if isinstance(rows, slice) else torch.as_tensor(rows)
         found = self.attributes(rows)
@@ -154,7 +150,7 @@ class PaintedDigits:
         for size, (bank, side, jitter) in enumerate(((self.small, SMALL, 2), (self.large, 28, 3))):
             here = (found[:, SIZE] == size).nonzero()[:, 0]
             shift = torch.stack([self._choose(rows[here], 4 + axis, jitter) for axis in (0, 1)], dim=1)
-            corner = (_CORNER[found[here, PLACE]] if size == 0 else 1) + shift
+            corner = (CORNER[found[here, PLACE]] if size == 0 else 1) + shift
             y, x = (corner[:, axis, None] + torch.arange(side) for axis in (0, 1))
             ink[here[:, None, None], y[:, :, None], x[:, None, :]] = bank[rows[here] % self.n].float() / 255
         colour, paper = (self._shade(rows, found[:, column], column)[..., None, None] for column in (INK, PAPER))
@@ -163,13 +159,15 @@ class PaintedDigits:
 
     def _shade(self, rows: Tensor, colour: Tensor, column: int) -> Float[Tensor, "k 3"]:
         stray = [self._choose(rows, 10 * column + channel, 2 * SHADE + 1) - SHADE for channel in range(3)]
-        return (_RGB[colour] + torch.stack(stray, dim=1)).clamp(0, 255)
+        return (RGB[colour] + torch.stack(stray, dim=1)).clamp(0, 255)
 
-    def _choose(self, rows: Tensor, purpose: int, n: int) -> Int[Tensor, "k"]:
+    def _choose(self, rows: Tensor, purpose: int, n: int) -> Int[Tensor, k]:
         """A number from 0 to n - 1 for each row, by the hash of Steele et al. 2014 (SplitMix64)."""
         with np.errstate(over="ignore"):
             z = rows.numpy().astype(np.uint64) * np.uint64(1000) + np.uint64(purpose)
-            z = (z + np.uint64(self.seed) * np.uint64(0xD1342543DE82EF95) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+            z = (z + np.uint64(self.seed) * np.uint64(0xD1342543DE82EF95) + np.uint64(1)) * np.uint64(
+                0x9E3779B97F4A7C15
+            )
             z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
             z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
             z = z ^ (z >> np.uint64(31))
@@ -197,13 +195,10 @@ _SAY = {
     "lean": (("leaning left", "slanting left"), ("upright", "straight"), ("leaning right", "slanting right")),
 }
 _MIDDLE = ("centre", "middle")
-WORDS = (
-    *("a an digit in the of on corner paper background top bottom left right leaning slanting".split()),
-    *DIGIT_WORDS,
-    *map(str, range(10)),
-    *COLOURS,
-    *(word for forms in _SAY.values() for synonyms in forms for phrase in synonyms for word in phrase.split()),
-    *_MIDDLE,
+_GLUE = ("a", "an", "digit", "in", "the", "corner", "on", "paper", "background", "top", "bottom")
+WORDS = sorted(
+    {*_GLUE, *_MIDDLE, *DIGIT_WORDS, *map(str, range(10)), *COLOURS}
+    | {word for forms in _SAY.values() for synonyms in forms for phrase in synonyms for word in phrase.split()}
 )
 LENGTH = 18  # words of the longest caption
 
@@ -221,7 +216,9 @@ def painted_captions(
 def full_caption(row: Sequence[int]) -> str:
     """All that is said of a picture, in the plainest words; UNSAID attributes are left out."""
     digit, ink, paper, stroke, slope, size, place = row
-    words = [ATTRIBUTES[name][value] for name, value in (("size", size), ("stroke", stroke), ("ink", ink)) if value >= 0]
+    words = [
+        ATTRIBUTES[name][value] for name, value in (("size", size), ("stroke", stroke), ("ink", ink)) if value >= 0
+    ]
     words += ["digit" if digit < 0 else DIGIT_WORDS[digit]]
     after = [] if slope < 0 else [_SAY["lean"][slope][0]]
     after += [] if place < 0 or size == 1 else [_where(place, "centre")]
@@ -282,58 +279,3 @@ def asked(caption: str) -> list[int]:
                     if word in synonyms:
                         row[column] = value
     return row
-
-
-# --- The judge: attributes measured back from pixels ------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """What a picture was measured to show: attributes (n, 7), and its ink (n, 32, 32) in [0, 1]."""
-
-    attributes: Int[Tensor, "n 7"]
-    ink: Float[Tensor, "n 32 32"]
-
-
-def look(pixels: UInt8[Tensor, "n 3 32 32"]) -> Seen:
-    """Measure all attributes but the digit, which stays UNSAID, from pixels alone.
-
-    Paper is the median of the outermost pixels and ink the mean of the eight pixels farthest from it, each named
-    after the nearest of COLOURS. What lies between the two is the ink's coverage, on which the rest is measured.
-    """
-    x = pixels.float()
-    ring = torch.ones(SIDE, SIDE, dtype=torch.bool)
-    ring[1:-1, 1:-1] = False
-    paper = x[:, :, ring].median(2).values
-    far = (x - paper[:, :, None, None]).square().sum(1).flatten(1)
-    darkest = far.topk(8).indices
-    ink = x.flatten(2).gather(2, darkest[:, None].expand(-1, 3, -1)).mean(2)
-    way = ink - paper
-    coverage = ((x - paper[..., None, None]) * way[..., None, None]).sum(1) / way.square().sum(1).clamp(min=1)[:, None, None]
-    coverage = coverage.clamp(0, 1)
-
-    body = coverage > 0.5
-    rows, columns = body.any(2), body.any(1)
-    extent = torch.maximum(_span(rows), _span(columns))
-    size = (extent > 16).long()
-    place = _nearest_place(coverage)
-    found = torch.full((len(x), len(ATTRIBUTES)), UNSAID)
-    found[:, INK], found[:, PAPER] = (torch.cdist(colour, _RGB).argmin(1) for colour in (ink, paper))
-    found[:, SIZE], found[:, PLACE] = size, torch.where(size == 0, place, 0)
-    found[:, STROKE] = stroke_class(stroke_width(coverage), size)
-    found[:, LEAN] = lean_class(lean(coverage))
-    return Seen(found, coverage)
-
-
-def _span(filled: Tensor) -> Tensor:
-    """Distance from the first to the last True of each row, plus one; 0 where there is none."""
-    n = filled.shape[1]
-    first, last = filled.int().argmax(1), n - 1 - filled.int().flip(1).argmax(1)
-    return torch.where(filled.any(1), last - first + 1, 0)
-
-
-def _nearest_place(coverage: Tensor) -> Tensor:
-    ink, along = _clear(coverage), torch.arange(SIDE).float()
-    mass = ink.sum((1, 2)).clamp(min=1e-6)
-    centre = torch.stack([(ink.sum(2) * along).sum(1) / mass, (ink.sum(1) * along).sum(1) / mass], dim=1)
-    return torch.cdist(centre, _CORNER.float() + 0.5 + (SMALL - 1) / 2).argmin(1)
