@@ -136,7 +136,7 @@ def run_demo(args) -> int:
     model = TextToImage.new(data.all_digit_captions(), widths=(32, 64), blocks=1)
     digits = data.mnist().to(best_device())
     print(f"Training from nothing for {args.seconds:g} s on {len(digits):,} digits, on {best_device()}.")
-    stream = data.batches(digits, 128, captions=data.digit_captions, seed=args.seed)
+    stream = data.batches(digits, 64, captions=data.digit_captions, seed=args.seed)
     for state in train(model, stream, seconds=args.seconds):
         pass
     print(f"Saw {state.images:,} images, {state.images_per_second:,.0f} a second ({state.format}).")

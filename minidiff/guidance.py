@@ -28,6 +28,8 @@ def cfg(
     if ctx.shape != null.shape:
         raise ValueError(f"ctx and null must have one shape, got {tuple(ctx.shape)} and {tuple(null.shape)}")
     scale = torch.as_tensor(scale, dtype=ctx.dtype, device=ctx.device)
+    if scale.shape not in ((), ctx.shape[:1]):
+        raise ValueError(f"scale must be one number or one a prompt, got {tuple(scale.shape)} for {len(ctx)} prompts")
     both = torch.cat([ctx, null])
 
     def denoise(xt: Tensor, t: Tensor) -> Tensor:

@@ -93,6 +93,17 @@ class Process:
         """Noise angle atan2(sigma, alpha) / (pi/2) in [0, 1]: what networks, sliders and intervals see."""
         return torch.atan2(self.sigma(t), self.alpha(t)) / (math.pi / 2)
 
+    def time(self, level: float) -> float:
+        """The time whose noise level this is: the inverse of `level`, by bisection. ValueError outside [0, 1]."""
+        if not 0 <= level <= 1:
+            raise ValueError(f"a noise level is from 0 to 1, got {level}")
+        low, high = 0.0, self.t_max
+        for _ in range(60):
+            middle = (low + high) / 2
+            below = float(self.level(torch.tensor(middle, dtype=torch.float64))) < level
+            low, high = (middle, high) if below else (low, middle)
+        return high
+
     def logsnr(self, t: Tensor) -> Tensor:
         """log (alpha/sigma)^2; infinite at t = 0, minus infinite where alpha = 0."""
         return 2 * (self.alpha(t).log() - self.sigma(t).log())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterable, Sequence
 
@@ -27,6 +28,27 @@ class UnknownWord(ValueError):
 def split_words(caption: str) -> list[str]:
     """Lower-case words and numbers, in order; punctuation is dropped."""
     return re.findall(r"[^\W\d_]+|\d+", caption.lower())
+
+
+def split_weights(prompt: str) -> tuple[str, dict[int, float]]:
+    """("a bold seven", {1: 1.5}) of "a (bold:1.5) seven": the plain prompt, and the weight of each weighted word.
+
+    Raises ValueError for a weight that is no number from -4 to 4.
+    """
+    plain, weights = [], {}
+    for part in re.split(r"(\([^():]*:[^():]*\))", prompt):
+        weighted = re.fullmatch(r"\(([^():]*):([^():]*)\)", part)
+        words = split_words(weighted[1] if weighted else part)
+        if weighted:
+            try:
+                weight = float(weighted[2])
+            except ValueError:
+                weight = math.nan
+            if not -4 <= weight <= 4:
+                raise ValueError(f"a weight is a number from -4 to 4, as in (bold:1.5); got {part[:40]}")
+            weights |= {len(plain) + i: weight for i in range(len(words))}
+        plain += words
+    return " ".join(plain), weights
 
 
 class Tokenizer:

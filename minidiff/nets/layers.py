@@ -71,12 +71,15 @@ class Attention(nn.Module):
         self.q = nn.Linear(dim, dim, bias=False)
         self.kv = nn.Linear(d_ctx or dim, 2 * dim, bias=False)
         self.out = zero(nn.Linear(dim, dim))
+        self.maps: list[Tensor] | None = None  # where the weights go while somebody watches
 
     def forward(self, x: Float[Tensor, "b n c"], ctx: Float[Tensor, "b l d"] | None = None) -> Float[Tensor, "b n c"]:
         q = rearrange(self.q(x), "b n (heads d) -> b heads n d", heads=self.heads)
         kv = self.kv(x if ctx is None else ctx)
         k, v = rearrange(kv, "b l (two heads d) -> two b heads l d", two=2, heads=self.heads)
         weights = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).softmax(-1)
+        if self.maps is not None:
+            self.maps.append(weights.detach().float())
         out = weights @ v
         return self.out(rearrange(out, "b heads n d -> b n (heads d)"))
 
