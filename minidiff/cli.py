@@ -76,7 +76,7 @@ def parser() -> argparse.ArgumentParser:
         "  minidiff train mnist --data sample       on the embedded digits\n"
         "  torchrun --nproc-per-node 2 -m minidiff.cli train mnist",
     )
-    p.add_argument("recipe", help="a recipe of minidiff/recipes.py: digits, mnist")
+    p.add_argument("recipe", help="a recipe of minidiff/recipes.py: digits, mnist, judge, painted")
     p.add_argument("--data", choices=["full", "sample"], default="full", help="full MNIST or the embedded digits")
     p.add_argument("--download", action="store_true", help="fetch the full MNIST if it is not there")
     p.add_argument("--steps", type=positive, help="other than the recipe's")
