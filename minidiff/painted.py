@@ -1,7 +1,7 @@
 """Painted digits: real handwriting in coloured ink on coloured paper, with captions that are true of it.
 
 Seven attributes say all that a caption can: digit, ink, paper, stroke, lean, size and place. Digit, ink, paper,
-size and place are chosen; stroke and lean are measured on the handwriting. See datasets/PAINTED.md.
+size and place are chosen; stroke and lean are measured on the handwriting.
 """
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ def png_bytes(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def plot(curves: dict[str, tuple[Sequence[float], Sequence[float]]], x: str, y: str, log: str = "", size=(6.4, 3.6)):
+def plot(curves: dict[str, tuple], x: str, y: str, log: str = "", size=(6.4, 3.6)):
     """A matplotlib figure of named curves {name: (xs, ys)}. log: "x", "y" or "xy" for logarithmic axes."""
     from matplotlib.figure import Figure
 

@@ -149,7 +149,7 @@ def test_lesson_00(lab, page, tmp_path):
     handle = page.locator(".widget-slider .noUi-handle")
     picture = page.locator("img.widget-image")
     handle.scroll_into_view_if_needed()
-    page.wait_for_function("() => document.querySelector('img.widget-image').naturalWidth > 0")
+    page.wait_for_function("() => document.querySelector('img.widget-image')?.naturalWidth > 0")
     finished = pixels(picture)
     handle.focus()
     page.keyboard.press("ArrowLeft")

@@ -180,6 +180,7 @@ def test_train_follows_a_recipe_and_writes_weights_with_their_card(recipe, here,
 
 def test_train_does_not_overwrite_and_goes_on_when_told(recipe, here, capsys):
     assert cli.main([*recipe, "--steps", "2"]) == 0
+    capsys.readouterr()
     assert cli.main(recipe) == 2
     assert "--resume" in error(capsys)
     assert cli.main([*recipe, "--resume"]) == 0

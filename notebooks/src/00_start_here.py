@@ -36,7 +36,7 @@ distance = torch.cdist(digits.flatten(1), real.flatten(1))
 nearest = real[distance.argmin(dim=1)]
 viz.show(
     viz.table({"drawn": digits, "nearest real digit": nearest}),
-    "Ten drawn digits, zero to nine, above ten real ones that look like them but are not the same.",
+    "Ten drawn digits above ten real ones, which look like them but are not equal.",
 )
 
 # %% [markdown]
@@ -57,7 +57,7 @@ viz.show(
 steps = list(model.walk("a seven", seed=7, steps=10))
 viz.show(
     viz.film_strip(steps),
-    "Two rows of eleven. Above, noise turns into a seven. Below, the guess: a blur, then a seven.",
+    "Above, noise turns into a seven. Below, the guess: a blur, then a seven.",
 )
 
 # %% [markdown]
@@ -161,7 +161,7 @@ for scale in (1.0, 2.0, 8.0, 30.0):
     guided[f"guidance {scale:g}"] = model.draw(prompts, seed=0, cfg_scale=scale)
 viz.show(
     viz.table(guided),
-    "Four rows of ten digits. With growing guidance the strokes get thicker, then break up.",
+    "Four rows of digits. With more guidance strokes get thicker, then break up.",
 )
 
 # %% [markdown]
@@ -184,7 +184,7 @@ share = (read == asked).float().mean()
 expected = model.card["quality"]
 print(f"drawn in {seconds:.1f} s")
 print(f"here:     {share:.1%} of {len(asked):,} digits read as asked")
-print(f"expected: {expected['guidance 2']['adherence']:.1%} of {expected['n']:,}")
+print(f"expected: {expected['guidance 2']['adherence']:.2%} of {expected['n']:,}")
 
 # %% [markdown]
 # ## The map of the course

@@ -19,6 +19,7 @@
 import math
 import os
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -62,12 +63,9 @@ form, seconds = measure_format(model, next(iter(stream)))
 shipped = TextToImage.load().to(device)
 card = shipped.card
 cost = STEPS * seconds[form] * 1.3
-print(
-    f"The training below takes about {cost:.0f} s here ({device}, {os.cpu_count()} cores, {form})."
-)
-print(
-    f"For comparison: the shipped model took {card['seconds']:,} s on {card['hardware']}."
-)
+print(f"The training below takes about {cost:.0f} s here.")
+print(f"(On {device}, {os.cpu_count()} cores, in {form}.)")
+print(f"The shipped model took {card['seconds']:,} s on {card['hardware']}.")
 
 # %% [markdown]
 # ## What a denoiser does
@@ -91,7 +89,7 @@ with torch.no_grad():
 titles = [f"{level:.1f}" for level in levels]
 viz.show(
     viz.table({"picture": x0, "noisy": xt, "guess": guess}, titles),
-    "Three rows: a digit, the digit under growing noise, and the guess, which turns to a blur.",
+    "A digit, the digit under growing noise, and the guess, which turns to a blur.",
 )
 
 # %% [markdown]
@@ -121,9 +119,8 @@ print(
 with torch.no_grad():
     noise = process.prior((1, 1, 28, 28), seeds=[0]).to(device)
     blur = shipped.denoiser(noise, torch.tensor(1.0), shipped.encode([""]))
-print(
-    f"error of the network's guess from pure noise: {F.mse_loss(blur.expand_as(truth), truth):.3f}"
-)
+error = F.mse_loss(blur.expand_as(truth), truth)
+print(f"error of the network's guess from pure noise: {error:.3f}")
 viz.show(
     viz.table({"mean": mean[None], "network": blur}, scale=3),
     "Two grey blurs that look alike: the mean of all digits and the network's guess.",
@@ -247,7 +244,7 @@ for axes, t in zip(
 axes.legend(loc="lower right")
 viz.show(
     figure,
-    "Noisy points with lines to their exact guesses; the network's guesses lie close to these.",
+    "Lines from noisy points to exact guesses; the network's guesses lie close by.",
 )
 
 # %% [markdown]
@@ -288,7 +285,7 @@ for axes, steps in zip(
 print(f"    data: {on_an_island(mixture(10_000)):.1%}")
 viz.show(
     figure,
-    "One step puts all points in the middle, three on a ring, ten and more on eight islands.",
+    "After one step all points are in the middle, after ten on eight islands.",
 )
 
 # %% [markdown]
@@ -318,9 +315,8 @@ print(f"{'middle: attention, words':28}", tuple(middle.shape[1:]))
 for i, h in enumerate(reversed(saved)):
     print(f"{f'up {i + 1}, with what was saved':28}", tuple(h.shape[1:]))
 print(f"{'the answer: v':28}", tuple(out.shape[1:]))
-print(
-    f"{sum(p.numel() for p in model.parameters()):,} parameters, with those that read the words"
-)
+parameters = sum(p.numel() for p in model.parameters())
+print(f"{parameters:,} parameters, with those that read the words")
 
 # %% [markdown]
 # The words come in as `ctx`: one vector for each word of the caption. Lessons 06 and 07 are about them.
@@ -393,9 +389,8 @@ for state in train(model, stream, steps=STEPS, format=form):
         at_milestone[state.step] = held_out_loss(state.ema).mean().item()
         drawn[state.step] = state.ema.draw(prompts, seed=0)
 mine = state.ema
-print(
-    f"{state.images:,} images in {state.seconds:.0f} s, {state.images_per_second:,.0f} a second"
-)
+rate = state.images_per_second
+print(f"{state.images:,} images in {state.seconds:.0f} s, {rate:,.0f} a second")
 
 # %%
 viz.show(
@@ -421,9 +416,8 @@ viz.show(
 # One number hides a lot. The same held-out loss, split by noise level:
 
 # %%
-by_noise = t.argsort().view(
-    20, 50
-)  # twenty groups of fifty digits, from little noise to much
+# Twenty groups of fifty digits, from little noise to much.
+by_noise = t.argsort().view(20, 50)
 level = t[by_noise].mean(dim=1).cpu()
 
 
@@ -434,7 +428,7 @@ def by_level(model):
 curves = {"mine": by_level(mine), "shipped": by_level(shipped)}
 viz.show(
     viz.plot(curves, "noise level", "loss", log="y"),
-    "Two curves of the loss over the noise level, mine above the shipped model's; both are high at the ends.",
+    "Loss over the noise level: mine above the shipped model's, both high at the ends.",
 )
 
 # %% [markdown]
@@ -477,7 +471,7 @@ viz.show(
 walk = list(mine.walk(["a three", "a seven", "an eight"], seed=1, steps=15))
 viz.show(
     viz.film_strip(walk, frames=9),
-    "Three digits emerge from noise. Under each moment stands the network's guess at it.",
+    "Three digits emerge from noise; under each moment the network's guess at it.",
 )
 
 # %%
@@ -537,7 +531,7 @@ viz.show(
 #
 # - **The loss is as expected, but the pictures are wrong.** The network is fine. Look at the sampler: its steps,
 #   its schedule, the level that it tells the network. A blur means too few steps.
-# - **The loss stays near that of an untrained network.** The training failed. Lower the learning rate first.
+# - **The loss stays far above the expected one.** The training failed. Lower the learning rate first.
 # - **Both are as expected.** Then train for longer, or with a larger network.
 #
 # ## Milestones
@@ -549,8 +543,8 @@ viz.show(
 # %%
 file = "expected/03_learning_to_denoise.png"
 expected = viz.read_settings(file)
-sheet = to_float(torch.tensor(list(Image.open(file).getdata()), dtype=torch.uint8))
-known = rearrange(sheet, "(m h n w) -> m n 1 h w", h=28, w=28, n=10)
+sheet = to_float(torch.from_numpy(np.array(Image.open(file))))
+known = rearrange(sheet, "(m top) (n left) -> m n 1 top left", top=28, left=28)
 
 rows = {}
 for step, before, pictures in zip(
@@ -564,7 +558,7 @@ for step, before, pictures in zip(
     rows[f"step {step}\nexpected"] = pictures
 viz.show(
     viz.table(rows),
-    "Digits at four moments of the training, yours and the expected ones, which look alike.",
+    "Digits at four moments of the training, yours beside the expected ones.",
 )
 
 # %% [markdown]
