@@ -104,10 +104,14 @@ class Shown:
     def __init__(self, png: bytes, alt: str, width: float):
         self.png, self.alt, self.width = png, alt, width
 
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
+    @property
+    def html(self) -> str:
         source = f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
         about = f'alt="{html.escape(self.alt)}" width="{self.width:.0f}" style="max-width: 100%"'
-        return {"text/html": f'<img {about} src="{source}">', "text/plain": f"[{self.alt}]"}
+        return f'<img {about} src="{source}">'
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
+        return {"text/html": self.html, "text/plain": f"[{self.alt}]"}
 
 
 def show(image, alt: str) -> Shown:

@@ -96,9 +96,17 @@ def page(tmp_path):
 
 
 def pixels(locator) -> bytes:
-    """What the picture shows on the screen, once it is decoded."""
-    locator.evaluate("img => img.decode()")
-    return Image.open(io.BytesIO(locator.screenshot())).convert("RGB").tobytes()
+    """What the picture shows on the screen, once it is decoded; again if a new one took its place meanwhile."""
+    from playwright.sync_api import Error
+
+    for _ in range(20):
+        try:
+            locator.evaluate("img => img.decode()")
+            return Image.open(io.BytesIO(locator.screenshot())).convert("RGB").tobytes()
+        except Error as error:
+            last = error
+            time.sleep(0.1)
+    raise last
 
 
 def changed(locator, before: bytes) -> bytes:
@@ -147,16 +155,16 @@ def test_lesson_00(lab, page, tmp_path):
 
     # Each arrow key turns a page of the walk.
     handle = page.locator(".widget-slider .noUi-handle")
-    picture = page.locator("img.widget-image")
+    picture = page.locator(".widget-html img")
     handle.scroll_into_view_if_needed()
-    page.wait_for_function("() => document.querySelector('img.widget-image')?.naturalWidth > 0")
+    page.wait_for_function("() => document.querySelector('.widget-html img')?.naturalWidth > 0")
     finished = pixels(picture)
     handle.focus()
     page.keyboard.press("ArrowLeft")
     one_before = changed(picture, finished)
     page.keyboard.press("Home")
     noise = changed(picture, one_before)
-    assert "Step 0 of 10" in picture.get_attribute("title")
+    assert "Step 0 of 10" in picture.get_attribute("alt")
     page.screenshot(path=shots / "noise.png")
     page.keyboard.press("End")
     assert changed(picture, noise) == finished

@@ -31,13 +31,13 @@ def prompt_box(model, prompt: str = "a seven", negative: str = "", seed: int = 0
     import ipywidgets as w
 
     def field(kind, description: str, value, **more):
-        style, layout = {"description_width": "8em"}, w.Layout(width="24em")
+        style, layout = {"description_width": "9em"}, w.Layout(width="24em")
         return kind(description=description, value=value, continuous_update=False, style=style, layout=layout, **more)
 
     words = field(w.Text, "Prompt", prompt)
     without = field(w.Text, "Negative prompt", negative)
     number = field(w.BoundedIntText, "Seed", seed, min=0, max=2**31 - 1)
-    button = w.Button(description="Draw", button_style="primary", layout=w.Layout(margin="2px 2px 2px 8.4em"))
+    button = w.Button(description="Draw", button_style="primary", layout=w.Layout(margin="2px 2px 2px 9.4em"))
     message, pages = w.HTML(), _Pages()
     drawn = None
 
@@ -66,8 +66,7 @@ class _Pages:
         import ipywidgets as w
 
         self.slider = w.IntSlider(description="Step", layout=w.Layout(width=f"{WIDTH}px"))
-        self.picture = w.Image(format="png", layout=w.Layout(width="max-content"))
-        self.text, self.frames = w.HTML(), []
+        self.picture, self.text, self.frames = w.HTML(), w.HTML(), []  # not w.Image, which has no alternative text
         self.box = w.VBox([self.slider, self.picture, self.text])
         self.slider.observe(self._turn, "value")
 
@@ -77,19 +76,18 @@ class _Pages:
         last = len(steps) - 1
         first, second = ("Left", "Right") if len(steps[0].xt) == 1 else ("Above", "Below")
         where = f"{first}: xt, what the sampler holds. {second}: x0, the network's guess."
-        self.frames = [(_frame(step), f"Step {step.i} of {last}, t = {step.t:.2f}. {where}") for step in steps]
+        self.frames = [_frame(step, f"Step {step.i} of {last}, t = {step.t:.2f}. {where}") for step in steps]
         self.slider.max = last
         self.slider.value = last
         self._turn()
 
     def _turn(self, _=None) -> None:
-        png, text = self.frames[self.slider.value]
-        self.picture.value = png
-        self.text.value = self.picture.tooltip = text  # a tooltip is what screen readers announce
+        self.picture.value, self.text.value = self.frames[self.slider.value]
 
 
-def _frame(step: Step) -> bytes:
-    """xt beside x0 for one picture, xt above x0 for several."""
+def _frame(step: Step, text: str) -> tuple[str, str]:
+    """HTML of xt beside x0 for one picture, of xt above x0 for several; and the text, which is its alternative."""
     columns = max(2, len(step.xt))
     scale = max(1, min(8, WIDTH // (columns * step.xt.shape[-1])))
-    return viz.png_bytes(viz.grid(torch.cat([viz.visible(step.xt), step.x0]), columns=columns, scale=scale))
+    picture = viz.grid(torch.cat([viz.visible(step.xt), step.x0]), columns=columns, scale=scale)
+    return viz.show(picture, text).html, text
