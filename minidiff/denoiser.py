@@ -88,10 +88,10 @@ class Denoiser(nn.Module):
         self,
         x0: Float[Tensor, "b c h w"],
         ctx: Float[Tensor, "b l d"] | None = None,
-        t: Float[Tensor, b] | None = None,
+        t: Float[Tensor, "b"] | None = None,
         eps: Float[Tensor, "b c h w"] | None = None,
         **extras,
-    ) -> Float[Tensor, b]:
+    ) -> Float[Tensor, "b"]:
         """Mean over pixels of (y - (a x0 + b eps))^2, one value a sample; t and eps are drawn if not given."""
         t = self.process.sample_t(len(x0)).to(x0.device) if t is None else t
         eps = torch.randn_like(x0) if eps is None else eps

@@ -15,7 +15,7 @@ def cfg(
     denoiser: Denoiser,
     ctx: Float[Tensor, "b l d"],
     null: Float[Tensor, "b l d"],
-    scale: float | Float[Tensor, b],
+    scale: float | Float[Tensor, "b"],
     interval: tuple[float, float] = (0.0, 1.0),
 ) -> Denoise:
     """x0 = x0_null + scale (x0_ctx - x0_null): classifier-free guidance.
@@ -55,7 +55,7 @@ def autoguidance(denoiser: Denoiser, weak: Denoiser, ctx: Float[Tensor, "b l d"]
     return denoise
 
 
-def inpaint(denoise: Denoise, known: Float[Tensor, "b c h w"], mask: Bool[Tensor, ...]) -> Denoise:
+def inpaint(denoise: Denoise, known: Float[Tensor, "b c h w"], mask: Bool[Tensor, "..."]) -> Denoise:
     """x0 = known where mask is True, the guess elsewhere. mask broadcasts to known, e.g. (h, w).
 
     Replacing x0 is enough: `move` then keeps the known region exactly on its forward path.

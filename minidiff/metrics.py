@@ -41,7 +41,7 @@ def frechet_distance(real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"]) -> 
     return float(means + real.var(0).sum() + fake.var(0).sum() - 2 * cross)
 
 
-def adherence(logits: Float[Tensor, "n classes"], asked: Int[Tensor, n]) -> float:
+def adherence(logits: Float[Tensor, "n classes"], asked: Int[Tensor, "n"]) -> float:
     """Share of pictures that the judge reads as the class that was asked for, in [0, 1]."""
     if len(logits) != len(asked):
         raise ValueError(f"{len(logits)} pictures, but {len(asked)} prompts")

@@ -53,7 +53,7 @@ CORNER = torch.tensor([(7, 7), (0, 0), (0, 13), (13, 0), (13, 13)])  # top and l
 # --- Measured on the handwriting --------------------------------------------------------------------
 
 
-def stroke_width(ink: Float[Tensor, "n h w"]) -> Float[Tensor, n]:
+def stroke_width(ink: Float[Tensor, "n h w"]) -> Float[Tensor, "n"]:
     """2 area / outline, in pixels, of ink in [0, 1]: a band of width w and length l has area w l and outline 2 l."""
     ink = F.pad(clear(ink), (1, 1, 1, 1))
     across, down = ink[:, :-1, 1:] - ink[:, :-1, :-1], ink[:, 1:, :-1] - ink[:, :-1, :-1]
@@ -61,7 +61,7 @@ def stroke_width(ink: Float[Tensor, "n h w"]) -> Float[Tensor, n]:
     return 2 * ink.sum((1, 2)) / outline.clamp(min=1e-6)
 
 
-def lean(ink: Float[Tensor, "n h w"]) -> Float[Tensor, n]:
+def lean(ink: Float[Tensor, "n h w"]) -> Float[Tensor, "n"]:
     """Pixels to the right for each pixel up: -cov(x, y) / var(y) of ink in [0, 1], with y downwards."""
     ink = clear(ink)
     y, x = torch.arange(ink.shape[1]).to(ink)[:, None], torch.arange(ink.shape[2]).to(ink)
@@ -71,13 +71,13 @@ def lean(ink: Float[Tensor, "n h w"]) -> Float[Tensor, n]:
     return -(ink * x * y).sum((1, 2)) / (ink * y * y).sum((1, 2)).clamp(min=1e-6)
 
 
-def stroke_class(width: Float[Tensor, n], size: Int[Tensor, n]) -> Int[Tensor, n]:
+def stroke_class(width: Float[Tensor, "n"], size: Int[Tensor, "n"]) -> Int[Tensor, "n"]:
     """0 thin, 1 medium, 2 bold, for digits of these sizes."""
     borders = torch.tensor([STROKE_BORDERS[name] for name in ATTRIBUTES["size"]]).to(width)[size]
     return (width[:, None] > borders).sum(1)
 
 
-def lean_class(slope: Float[Tensor, n]) -> Int[Tensor, n]:
+def lean_class(slope: Float[Tensor, "n"]) -> Int[Tensor, "n"]:
     """0 left, 1 upright, 2 right."""
     return (slope[:, None] > torch.tensor(LEAN_BORDERS).to(slope)).sum(1)
 
@@ -126,7 +126,7 @@ class PaintedDigits:
     def __len__(self) -> int:
         return self.n * self.variants
 
-    def attributes(self, rows: Int[Tensor, k]) -> Int[Tensor, "k 7"]:
+    def attributes(self, rows: Int[Tensor, "k"]) -> Int[Tensor, "k 7"]:
         """What these rows show."""
         which = rows % self.n
         digit = self.labels[which]
@@ -142,7 +142,7 @@ class PaintedDigits:
         stroke, slope = self.shape[which, size].unbind(1)
         return torch.stack([digit, ink, paper, stroke, slope, size, place], dim=1)
 
-    def __getitem__(self, rows: slice | Sequence[int] | Int[Tensor, k]) -> Images:
+    def __getitem__(self, rows: slice | Sequence[int] | Int[Tensor, "k"]) -> Images:
         """Paint these rows: pixels (k, 3, 32, 32) uint8, labels (k, 7)."""
         rows = torch.arange(len(self))[rows] if isinstance(rows, slice) else torch.as_tensor(rows)
         found = self.attributes(rows)
@@ -161,7 +161,7 @@ class PaintedDigits:
         stray = [self._choose(rows, 10 * column + channel, 2 * SHADE + 1) - SHADE for channel in range(3)]
         return (RGB[colour] + torch.stack(stray, dim=1)).clamp(0, 255)
 
-    def _choose(self, rows: Tensor, purpose: int, n: int) -> Int[Tensor, k]:
+    def _choose(self, rows: Tensor, purpose: int, n: int) -> Int[Tensor, "k"]:
         """A number from 0 to n - 1 for each row, by the hash of Steele et al. 2014 (SplitMix64)."""
         with np.errstate(over="ignore"):
             z = rows.numpy().astype(np.uint64) * np.uint64(1000) + np.uint64(purpose)

@@ -54,7 +54,7 @@ class Process:
         """Noise scale, shape of t; 0 at t = 0."""
         raise NotImplementedError
 
-    def sample_t(self, n: int, generator: torch.Generator | None = None) -> Float[Tensor, n]:
+    def sample_t(self, n: int, generator: torch.Generator | None = None) -> Float[Tensor, "n"]:
         """Times to train at, one in each n-th of [0, t_max], shuffled by nothing: rows are already random.
 
         Stratified draws cover all levels in every batch (after Kingma et al. 2021, appendix I.1).
@@ -65,7 +65,7 @@ class Process:
         """The time below which the share r in [0, 1] of all training times lies. Here: even."""
         return r * self.t_max
 
-    def timesteps(self, steps: int) -> Float[Tensor, {steps} + 1]:
+    def timesteps(self, steps: int) -> Float[Tensor, "{steps}+1"]:
         """Falling grid from t_max to 0, float64 on the CPU. Here: even in t."""
         if steps < 1:
             raise ValueError(f"steps must be at least 1, got {steps}")
@@ -174,7 +174,7 @@ class EDM(Process):
     def quantile(self, r: Tensor) -> Tensor:
         return _normal(r, self.p_mean, self.p_std).exp().clamp(max=self.t_max)
 
-    def timesteps(self, steps: int) -> Float[Tensor, {steps} + 1]:
+    def timesteps(self, steps: int) -> Float[Tensor, "{steps}+1"]:
         """sigma_i = (80^(1/7) + i/(n-1) (0.002^(1/7) - 80^(1/7)))^7, then 0 (eq. 5)."""
         if steps < 1:
             raise ValueError(f"steps must be at least 1, got {steps}")

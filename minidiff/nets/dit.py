@@ -44,7 +44,7 @@ class DiT(nn.Module):
         self.head = zero(nn.Linear(width, channels * patch**2))
 
     def forward(
-        self, x: Float[Tensor, "b c h w"], level: Float[Tensor, b], ctx: Float[Tensor, "b l d"] | None = None
+        self, x: Float[Tensor, "b c h w"], level: Float[Tensor, "b"], ctx: Float[Tensor, "b l d"] | None = None
     ) -> Float[Tensor, "b c h w"]:
         if x.shape[1] != self.config["channels"]:
             raise ValueError(f"this network has channels={self.config['channels']}, got {x.shape[1]}")

@@ -22,7 +22,7 @@ class LevelEmbedding(nn.Module):
         self.register_buffer("freqs", torch.logspace(math.log10(0.5), math.log10(turns), 32), persistent=False)
         self.mlp = nn.Sequential(nn.Linear(64, dim), nn.SiLU(), nn.Linear(dim, dim))
 
-    def forward(self, level: Float[Tensor, b]) -> Float[Tensor, "b dim"]:
+    def forward(self, level: Float[Tensor, "b"]) -> Float[Tensor, "b dim"]:
         angles = 2 * math.pi * level[:, None] * self.freqs
         return self.mlp(torch.cat([angles.sin(), angles.cos()], dim=1))
 

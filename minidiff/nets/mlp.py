@@ -28,7 +28,7 @@ class MLP(nn.Module):
         )
 
     def forward(
-        self, x: Float[Tensor, "b c 1 1"], level: Float[Tensor, b], ctx: Float[Tensor, "b l d"] | None = None
+        self, x: Float[Tensor, "b c 1 1"], level: Float[Tensor, "b"], ctx: Float[Tensor, "b l d"] | None = None
     ) -> Float[Tensor, "b c 1 1"]:
         if (ctx is None) != (self.d_ctx is None):
             raise ValueError(

@@ -65,7 +65,7 @@ class UNet(nn.Module):
             nn.PixelShuffle(patch),
         )
 
-    def embed(self, level: Float[Tensor, b], ctx: Float[Tensor, "b l d"] | None) -> Float[Tensor, "b e"]:
+    def embed(self, level: Float[Tensor, "b"], ctx: Float[Tensor, "b l d"] | None) -> Float[Tensor, "b e"]:
         """What every block hears: the noise level and, where there are words, their mean."""
         emb = self.level(level)
         if self.words is not None:
@@ -98,7 +98,7 @@ class UNet(nn.Module):
         return self.head(h)
 
     def forward(
-        self, x: Float[Tensor, "b c h w"], level: Float[Tensor, b], ctx: Float[Tensor, "b l d"] | None = None
+        self, x: Float[Tensor, "b c h w"], level: Float[Tensor, "b"], ctx: Float[Tensor, "b l d"] | None = None
     ) -> Float[Tensor, "b c h w"]:
         emb = self.embed(level, ctx)
         return self.decode(*self.encode(x, emb, ctx), emb)
