@@ -3,9 +3,11 @@
 Each recipe trains from nothing for the same seconds on the same 60,000 digits and cores, one after the other,
 each in a process of its own, and draws the same number of digits. The diffusion class draws with a modern
 solver of 25 steps; its own loop of 1,000 takes too long on a CPU, so all are compared once more on the few
-digits that it draws. smalldiffusion knows no labels, so nothing is asked of it. About 30 minutes.
+digits that it draws. smalldiffusion knows no labels, so nothing is asked of it. About an hour; the first
+example takes half of that.
 
 examples:
+  python -m benchmarks.peers --samples 500 --own-sampler-samples 16
   python -m benchmarks.peers
   python -m benchmarks.peers --samples 2000 --own-sampler-samples 200       (an hour or more)
   python -m benchmarks.peers --smalldiffusion-batch 128                     (not its recipe, but more steps)

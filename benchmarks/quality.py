@@ -2,7 +2,7 @@
 
 Trains on the full MNIST (MINIDIFF_DATA), draws the labels of held-out digits as prompts ("a seven") at
 guidance 1 and 2, and prints how many are read as what was asked for, and their Frechet distance to the
-training digits beside that of the held-out digits themselves. About 9 minutes.
+training digits beside that of the held-out digits themselves. About 10 minutes.
 
 examples:
   python -m benchmarks.quality

@@ -304,5 +304,8 @@ class TextToImage(nn.Module):
         mask = mask.to(self.device)
         if self.vae is None:
             return mask
-        mask = mask.expand(1, 1, *self.picture_shape[1:]) if mask.dim() <= 2 else mask
-        return -F.max_pool2d(-mask[:, :1].float(), self.vae.factor) > 0.5
+        shape = self.picture_shape
+        if mask.dim() > 4 or any(m not in (1, k) for m, k in zip(mask.shape[::-1], shape[:0:-1], strict=False)):
+            raise ValueError(f"mask {tuple(mask.shape)} does not fit pictures of {shape}")
+        mask = mask.reshape((1,) * (4 - mask.dim()) + mask.shape).expand(-1, -1, *shape[1:])
+        return -F.max_pool2d(-mask.all(1, keepdim=True).float(), self.vae.factor) > 0.5

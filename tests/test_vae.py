@@ -111,6 +111,11 @@ def test_known_pixels_stay_exactly_in_latents_too(latent_model, pictures):
     assert torch.equal(drawn[:, :, mask], pictures[:2][:, :, mask])
 
 
+def test_a_mask_of_the_wrong_size_is_refused_in_latents_too(latent_model, pictures):
+    with pytest.raises(ValueError, match="does not fit"):
+        latent_model.inpaint(pictures[:1], torch.ones(3, 5, dtype=torch.bool), "seven")
+
+
 def test_steps_are_latents_that_become_pictures(latent_model):
     *_, last = latent_model.walk("seven", steps=2)
     assert last.x0.shape == (1, 4, 2, 2)
