@@ -74,30 +74,29 @@ def best_device() -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def measure_format(objective: nn.Module, batch, tries: int = 3) -> tuple[Format, dict[Format, float]]:
+def measure_format(objective: nn.Module, batch, tries: int = 5) -> tuple[Format, dict[Format, float]]:
     """The fastest Format for forward and backward of this batch here, and the seconds that each one took.
 
-    One that takes over a second and is hopeless gets no second try. Weights and random state are left as they
-    were, the format of the objective as Format() has it.
+    The formats take turns, so that what else the machine does strikes all of them; one that takes over a second
+    and is hopeless gets no second try. Weights and random state are left as they were, the format of the
+    objective as Format() has it.
     """
     device = batch.x0.device
-    seconds = {}
-    for fmt in FORMATS:
-        if device.type == "mps" and fmt.precision != "float32":
-            continue
-        fmt.apply(objective)
-        times = []
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            for _ in range(tries + 1):
+    formats = [fmt for fmt in FORMATS if device.type != "mps" or fmt.precision == "float32"]
+    seconds: dict[Format, float] = {}
+    for turn in range(tries + 1):  # the first of all is slow by itself, and is improved upon
+        for fmt in formats:
+            best = min(seconds.values(), default=math.inf)
+            if turn and seconds[fmt] > max(1.0, HOPELESS * best):
+                continue
+            fmt.apply(objective)
+            with torch.random.fork_rng([device] if device.type == "cuda" else []):
                 _synchronize(device)
                 start = time.perf_counter()
                 objective(batch).backward()
                 _synchronize(device)
-                times.append(time.perf_counter() - start)
-                if seconds and times[-1] > max(1.0, HOPELESS * min(seconds.values())):
-                    break
-        objective.zero_grad(set_to_none=True)  # gradients keep the layout they were made in
-        seconds[fmt] = min(times)
+                seconds[fmt] = min(time.perf_counter() - start, seconds.get(fmt, math.inf))
+            objective.zero_grad(set_to_none=True)  # gradients keep the layout they were made in
     Format().apply(objective)
     return min(seconds, key=seconds.get), seconds
 

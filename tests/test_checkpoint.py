@@ -12,6 +12,7 @@ import stat
 import struct
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -286,13 +287,18 @@ def small_disk(tmp_path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-@pytest.fixture
-def limited() -> Iterator[None]:
-    """No file may grow beyond 8 kB: the same error path, without a disk of its own."""
+@contextmanager
+def no_file_beyond(size: int) -> Iterator[None]:
+    """No file may grow beyond `size` bytes: the same error path, without a disk of its own.
+
+    Not a fixture: pytest writes its report, maybe to a long log, before a fixture is taken down.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def assert_cannot_write(path: Path, old: dict | None) -> None:
@@ -319,9 +325,10 @@ def test_a_full_disk_is_one_line_and_the_last_good_file_is_intact(small_disk):
     tiny.assert_equal(checkpoint.load(path)[0], some_tensors(seed=1))
 
 
-def test_a_file_that_may_not_grow_is_one_line_and_the_last_good_file_is_intact(good, limited):
-    assert_cannot_write(good, some_tensors())
-    assert_cannot_write(good.parent / "new.safetensors", None)
+def test_a_file_that_may_not_grow_is_one_line_and_the_last_good_file_is_intact(good):
+    with no_file_beyond(8192):
+        assert_cannot_write(good, some_tensors())
+        assert_cannot_write(good.parent / "new.safetensors", None)
 
 
 def test_a_training_on_a_full_disk_stops_with_the_last_good_file_intact(tmp_path):
@@ -330,13 +337,8 @@ def test_a_training_on_a_full_disk_stops_with_the_last_good_file_intact(tmp_path
     states = train(objective, tiny.stream(), 5, path=path, save_every=0.0, format=Format(), progress=False)
     next(states)
     size = path.stat().st_size
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size - 100, hard))
-    try:
-        with pytest.raises(CheckpointError, match="intact"):
-            next(states)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with no_file_beyond(size - 100), pytest.raises(CheckpointError, match="intact"):
+        next(states)
     assert checkpoint.load(path)[1]["train"]["step"] == 1
     assert list(tmp_path.iterdir()) == [path]
 
