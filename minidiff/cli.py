@@ -178,6 +178,7 @@ def run_train(args) -> int:
         return 0
     print("Measuring its quality ...")
     ema = state.ema.cpu().eval()
+    recipe.finish(ema, full)
     made = card(recipe, state, full, recipe.measure(ema))
     checkpoint.save_model(weights_file, ema, made)
     print(json.dumps(made, indent=2))

@@ -1,4 +1,4 @@
-"""MNIST with captions, endless batches of it, and 2-D toys. Pictures stay uint8; networks see [-1, 1]."""
+"""MNIST and CIFAR-10 with captions, endless batches, and 2-D toys. Pictures stay uint8; networks see [-1, 1]."""
 
 import functools
 import gzip
@@ -7,9 +7,10 @@ import math
 import os
 import socket
 import struct
+import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from http.client import HTTPException
@@ -74,7 +75,16 @@ def to_uint8(x0: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
 
 _HERE = Path(__file__).parent
 _SPLITS = {"train": ("train", 60_000), "held_out": ("t10k", 10_000)}  # prefix and size of the full files
-_DAMAGE = (OSError, ValueError, KeyError, EOFError, NotImplementedError, zlib.error, zipfile.BadZipFile)
+_DAMAGE = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    NotImplementedError,
+    zlib.error,
+    zipfile.BadZipFile,
+    tarfile.TarError,
+)
 
 
 def data_dir() -> Path:
@@ -152,31 +162,34 @@ def _download(folder: Path) -> None:
     """Fetch what is missing or damaged, of both splits, from torchvision's mirrors against its md5 sums."""
     from torchvision.datasets import MNIST  # here, because torchvision takes long to import
 
+    advice = (
+        "and call mnist(full=True, download=True) again, or set MINIDIFF_DATA to the folder that holds "
+        "MNIST/raw; the course goes on with the sample, mnist()"
+    )
     for name, shape in (_files("train") | _files("held_out")).items():
         try:
             _read_idx(folder / name, shape)
         except DataError:
-            _fetch(folder / name, dict(MNIST.resources)[f"{name}.gz"], MNIST.mirrors)
+            _fetch(folder / f"{name}.gz", dict(MNIST.resources)[f"{name}.gz"], MNIST.mirrors, advice)
+            (folder / name).unlink(missing_ok=True)  # a damaged unpacked file would hide the .gz
 
 
-def _fetch(path: Path, md5: str, mirrors: list[str]) -> None:
+def _fetch(path: Path, md5: str, mirrors: Sequence[str], advice: str) -> None:
+    """The file path.name of the first mirror that has it with this md5 sum; DataError if there is none."""
     from torchvision.datasets.utils import download_url
 
-    name, reasons, timeout = f"{path.name}.gz", [], socket.getdefaulttimeout()
+    name, reasons, timeout = path.name, [], socket.getdefaulttimeout()
     socket.setdefaulttimeout(30)  # torchvision sets none: a silent host would hang the lesson
     try:
         for mirror in mirrors:
             try:
-                download_url(mirror + name, path.parent, name, md5)
-                return path.unlink(missing_ok=True)  # a damaged unpacked file would hide the .gz
+                return download_url(mirror + name, path.parent, name, md5)
             except (OSError, RuntimeError, HTTPException) as error:
                 reasons.append(_line(error))
     finally:
         socket.setdefaulttimeout(timeout)
     raise DataError(
-        f"{name} could not be fetched into {path.parent} ({'; '.join(reasons)}): check connection and folder "
-        "and call mnist(full=True, download=True) again, or set MINIDIFF_DATA to the folder that holds "
-        "MNIST/raw; the course goes on with the sample, mnist()"
+        f"{name} could not be fetched into {path.parent} ({'; '.join(reasons)}): check connection and folder {advice}"
     )
 
 
@@ -184,28 +197,114 @@ def _line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+# --- CIFAR-10 -------------------------------------------------------------------------------------
+
+PHOTO_WORDS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_PHOTOS = ("cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530", ["https://www.cs.toronto.edu/~kriz/"])
+_PHOTO_FILES = {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "held_out": ["test_batch.bin"]}
+_PER_FILE = 10_000
+
+
+def cifar10(split: str = "train", download: bool = False) -> Images:
+    """CIFAR-10 photographs (n, 3, 32, 32) of ten classes, PHOTO_WORDS (Krizhevsky 2009).
+
+    50,000 in split "train" and 10,000 in "held_out", from data_dir()/cifar-10-batches-bin, the binary files of
+    its author (the Python ones are pickles, which could run code), or from data_dir()/cifar10.npz with
+    train_images (n, 32, 32, 3), train_labels, test_images and test_labels. cifar10(download=True) fetches them
+    if they are not there. ValueError for another split; DataError for files missing, damaged or out of reach.
+    """
+    if split not in _PHOTO_FILES:
+        raise ValueError(f"split must be one of {list(_PHOTO_FILES)}, got {split!r}")
+    folder, packed = data_dir() / "cifar-10-batches-bin", data_dir() / "cifar10.npz"
+    files = [folder / name for name in _PHOTO_FILES[split]]
+    if download and not packed.is_file() and not all(path.is_file() for path in files):
+        _download_photos()
+    if packed.is_file():
+        part = "train" if split == "train" else "test"
+        with _readable(packed, "replace it"), np.load(packed, allow_pickle=False) as file:
+            pixels, labels = file[f"{part}_images"].transpose(0, 3, 1, 2), file[f"{part}_labels"]
+            if pixels.shape != (len(files) * _PER_FILE, 3, 32, 32) or labels.shape != pixels.shape[:1]:
+                raise ValueError(f"arrays of the shapes {pixels.shape} and {labels.shape}")
+    else:
+        rows = np.concatenate([_read_photos(path) for path in files])
+        pixels, labels = rows[:, 1:].reshape(-1, 3, 32, 32), rows[:, 0]
+    pixels = torch.from_numpy(np.ascontiguousarray(pixels))
+    return Images(pixels, torch.from_numpy(labels.astype(np.int64)), f"cifar10/{split}")
+
+
+def _read_photos(path: Path) -> np.ndarray:
+    """The rows of one binary file: a label and 3 x 32 x 32 bytes each."""
+    if not path.is_file():
+        raise DataError(
+            f"CIFAR-10 is not in {path.parent} (no {path.name}): set MINIDIFF_DATA to the folder that holds "
+            "cifar-10-batches-bin or cifar10.npz, or call cifar10(download=True)"
+        )
+    with _readable(path, "delete it and call cifar10(download=True)"):
+        raw = np.frombuffer(path.read_bytes(), np.uint8)
+        if len(raw) != _PER_FILE * 3073 or raw[::3073].max() > 9:
+            raise ValueError(f"{len(raw)} bytes" if len(raw) != _PER_FILE * 3073 else "labels above 9")
+    return raw.reshape(-1, 3073)
+
+
+def _download_photos() -> None:
+    """Fetch the archive against its md5 sum and take the six files out of it."""
+    (name, md5, mirrors), folder = _PHOTOS, data_dir()
+    advice = "and call cifar10(download=True) again, or set MINIDIFF_DATA to the folder that holds cifar-10-batches-bin"
+    _fetch(folder / name, md5, mirrors, advice)
+    with _readable(folder / name, "delete it and call cifar10(download=True)"), tarfile.open(folder / name) as archive:
+        for file in (file for files in _PHOTO_FILES.values() for file in files):
+            archive.extract(f"cifar-10-batches-bin/{file}", folder, filter="data")
+    (folder / name).unlink()
+
+
+def flip(pixels: UInt8[Tensor, "b c h w"], generator: torch.Generator) -> UInt8[Tensor, "b c h w"]:
+    """Each picture as it is or as in a mirror, by chance: an augmentation for photographs, not for digits."""
+    turned = torch.rand(len(pixels), generator=generator, device=pixels.device) < 0.5
+    return torch.where(turned[:, None, None, None], pixels.flip(3), pixels)
+
+
 # --- Captions -------------------------------------------------------------------------------------
 
 DIGIT_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 CAPTION_FORMS = ("{it}", "{a} {it}", "the digit {it}", "the number {it}", "a handwritten {it}")
-_CAPTIONS = [
-    [form.format(a="an" if word == "eight" else "a", it=it) for form in CAPTION_FORMS for it in (word, str(digit))]
-    for digit, word in enumerate(DIGIT_WORDS)
-]
+PHOTO_FORMS = ("{it}", "{a} {it}", "a photo of {a} {it}", "a picture of {a} {it}", "a small photo of {a} {it}")
+
+
+def _ways(forms: Sequence[str], *names: str) -> list[str]:
+    article = "an" if names[0][0] in "aeiou" and names[0] != "one" else "a"
+    return [form.format(a=article, it=name) for form in forms for name in names]
+
+
+_CAPTIONS = [_ways(CAPTION_FORMS, word, str(digit)) for digit, word in enumerate(DIGIT_WORDS)]
+_PHOTO_CAPTIONS = [_ways(PHOTO_FORMS, word) for word in PHOTO_WORDS]
 
 
 def digit_captions(labels: Int[Tensor, "b"], generator: np.random.Generator) -> list[str]:
     """A random true caption per label: "a seven", "the digit 7" ... ValueError for a label outside 0..9."""
-    digits = labels.tolist()
-    if wrong := set(digits) - set(range(10)):
-        raise ValueError(f"labels must be from 0 to 9, got {sorted(wrong)}")
-    forms = generator.integers(len(_CAPTIONS[0]), size=len(digits)).tolist()
-    return [_CAPTIONS[digit][form] for digit, form in zip(digits, forms, strict=True)]
+    return _say(_CAPTIONS, labels, generator)
+
+
+def photo_captions(labels: Int[Tensor, "b"], generator: np.random.Generator) -> list[str]:
+    """A random true caption per label of CIFAR-10: "a frog", "a photo of a frog" ... ValueError as above."""
+    return _say(_PHOTO_CAPTIONS, labels, generator)
+
+
+def _say(captions: list[list[str]], labels: Tensor, generator: np.random.Generator) -> list[str]:
+    classes = labels.tolist()
+    if wrong := set(classes) - set(range(len(captions))):
+        raise ValueError(f"labels must be from 0 to {len(captions) - 1}, got {sorted(wrong)}")
+    forms = generator.integers(len(captions[0]), size=len(classes)).tolist()
+    return [captions[k][form] for k, form in zip(classes, forms, strict=True)]
 
 
 def all_digit_captions() -> list[str]:
     """Every caption that digit_captions can draw, to train a tokenizer on."""
     return [caption for captions in _CAPTIONS for caption in captions]
+
+
+def all_photo_captions() -> list[str]:
+    """Every caption that photo_captions can draw, to train a tokenizer on."""
+    return [caption for captions in _PHOTO_CAPTIONS for caption in captions]
 
 
 # --- Batches --------------------------------------------------------------------------------------

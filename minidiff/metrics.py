@@ -1,4 +1,4 @@
-"""How good are drawn pictures? Frechet distance on given features, and whether each is what was asked for.
+"""How good are drawn pictures? How like real ones, on given features, and whether each is what was asked for.
 
 `Judge` measures a painted digit back from its pixels, one attribute after the other.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from . import painted
-from .data import to_uint8
+from .data import to_float, to_uint8
 from .nets.convnet import ConvNet
 
 
@@ -31,14 +32,145 @@ def frechet_distance(real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"]) -> 
     else changes, so compare at equal m, on one feature network, beside the floor that real pictures reach.
     Raises ValueError for fewer than two rows or different d.
     """
-    if real.dim() != 2 or fake.dim() != 2 or real.shape[1] != fake.shape[1] or min(len(real), len(fake)) < 2:
-        raise ValueError(f"two sets of at least 2 rows of one width, got {tuple(real.shape)} and {tuple(fake.shape)}")
-    real, fake = real.double(), fake.double()
+    real, fake = _two_sets(real, fake, 2)
     root = _square_root(torch.cov(real.T).view(real.shape[1], -1))
     middle = root @ torch.cov(fake.T).view(fake.shape[1], -1) @ root
     cross = torch.linalg.eigvalsh((middle + middle.T) / 2).clamp(min=0).sqrt().sum()
     means = (real.mean(0) - fake.mean(0)).square().sum()
     return float(means + real.var(0).sum() + fake.var(0).sum() - 2 * cross)
+
+
+def kernel_distance(real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], size: int = 1000) -> float:
+    """KID: the unbiased squared distance of means under the kernel (x y / d + 1)^3, from all pairs of rows.
+
+    Binkowski et al. 2018, section 3; Gretton et al. 2012, eq. 3. Unlike the Frechet distance it does not fall with
+    n, and so it may come out a little below 0. `size` rows at a time bound the memory.
+    Raises ValueError for fewer than two rows or different d.
+    """
+    real, fake = _two_sets(real, fake, 2)
+
+    def kernel(x: Tensor, y: Tensor) -> Tensor:
+        return (x @ y.T / x.shape[1] + 1) ** 3
+
+    def mean(x: Tensor, y: Tensor) -> float:  # over all pairs, of a set with itself without the pairs of a row alone
+        total = sum(float(kernel(a, b).sum()) for a in x.split(size) for b in y.split(size))
+        if x is not y:
+            return total / (len(x) * len(y))
+        alone = float(((x.square().sum(1) / x.shape[1] + 1) ** 3).sum())
+        return (total - alone) / (len(x) * (len(x) - 1))
+
+    return mean(real, real) + mean(fake, fake) - 2 * mean(real, fake)
+
+
+def precision_recall(
+    real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], k: int = 3, size: int = 1000
+) -> tuple[float, float]:
+    """(share of drawn pictures that look real, share of real pictures that could be drawn), each in [0, 1].
+
+    Kynkaanniemi et al. 2019, eq. 1 and 2: a set fills balls around its rows, each as wide as to the k-th nearest
+    other row; precision is the share of `fake` inside the balls of `real`, recall the reverse. Compare at equal n.
+    `size` rows at a time bound the memory. Raises ValueError for at most k rows or different d.
+    """
+    real, fake = _two_sets(real, fake, k + 1)
+
+    def distances(x: Tensor, y: Tensor) -> Tensor:  # squared
+        return (x.square().sum(1)[:, None] + y.square().sum(1) - 2 * x @ y.T).clamp(min=0)
+
+    def radii(x: Tensor) -> Tensor:  # the nearest row is the row itself
+        return torch.cat([distances(part, x).kthvalue(k + 1, dim=1).values for part in x.split(size)])
+
+    def inside(x: Tensor, y: Tensor, radius: Tensor) -> float:
+        return float(torch.cat([(distances(part, y) <= radius).any(1) for part in x.split(size)]).double().mean())
+
+    return inside(fake, real, radii(real)), inside(real, fake, radii(fake))
+
+
+def _two_sets(real: Tensor, fake: Tensor, least: int) -> tuple[Tensor, Tensor]:
+    """Both in float64; ValueError unless they are rows of one width, at least so many of each."""
+    if real.dim() != 2 or fake.dim() != 2 or real.shape[1] != fake.shape[1] or min(len(real), len(fake)) < least:
+        wanted = f"two sets of at least {least} rows of one width"
+        raise ValueError(f"{wanted}, got {tuple(real.shape)} and {tuple(fake.shape)}")
+    return real.double(), fake.double()
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """How like real pictures drawn ones are, with all that is needed to compare the numbers.
+
+    floor: the Frechet distance of as many real pictures to the reference; nothing drawn can be expected below it.
+    """
+
+    frechet_distance: float
+    kernel_distance: float
+    precision: float
+    recall: float
+    floor: float
+    n: int
+    features: str
+    reference: str
+
+    @property
+    def times_the_floor(self) -> float:
+        return self.frechet_distance / self.floor
+
+
+class Likener:
+    """Compares drawn pictures with real ones by the features of a network: Likener(...)(drawn) is a Likeness.
+
+    reference: many real pictures, that the network may have seen in training; held_out: as many real pictures as
+    there will be drawn ones. Both are pixels (n c h w) uint8. name, of: what they are called in reports.
+    """
+
+    def __init__(self, network: ConvNet, reference: Tensor, held_out: Tensor, name: str, of: str):
+        self.network, self.name, self.of = network.eval(), name, of
+        self.reference, self.held_out = (self.features(pixels) for pixels in (reference, held_out))
+
+    def features(self, pixels: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
+        return in_chunks(lambda part: self.network.features(to_float(part)), pixels)
+
+    def __call__(self, x0: Float[Tensor, "n c h w"]) -> Likeness:
+        """Of pictures in [-1, 1]. Precision and recall are taken between n drawn and n held-out ones."""
+        drawn = self.features(to_uint8(x0.detach().cpu()))
+        n = len(drawn)
+        if n > len(self.held_out):
+            raise ValueError(f"{n:,} pictures cannot be compared with {len(self.held_out):,} held-out ones")
+        real = self.held_out[:n]
+        precision, recall = precision_recall(real, drawn)
+        return Likeness(
+            frechet_distance(self.reference, drawn),
+            kernel_distance(real, drawn),
+            precision,
+            recall,
+            frechet_distance(self.reference, real),
+            n,
+            self.name,
+            self.of,
+        )
+
+
+def inception_distance(
+    real: UInt8[Tensor, "n 3 h w"], fake: UInt8[Tensor, "m 3 h w"], weights: str | os.PathLike | None = None
+) -> float:
+    """FID as papers report it, on features of Inception, by torchmetrics; needs `pip install minidiff[fid]`.
+
+    weights: the file of Inception's weights, which torch-fidelity else downloads. State n with it: papers use 50,000.
+    """
+    path = {} if weights is None else {"feature_extractor_weights_path": os.fspath(weights)}
+    try:
+        from torchmetrics.image.fid import FrechetInceptionDistance
+
+        fid = FrechetInceptionDistance(feature=2048, **path)
+    except ModuleNotFoundError as error:
+        raise ValueError("the Inception distance needs two more packages: pip install 'minidiff[fid]'") from error
+    for pixels, is_real in ((real, True), (fake, False)):
+        for part in pixels.split(100):
+            fid.update(part, real=is_real)
+    return float(fid.compute())
+
+
+def psnr(x: Float[Tensor, "*shape"], y: Float[Tensor, "*shape"]) -> float:
+    """Peak signal-to-noise ratio of pictures in [-1, 1], in dB: 10 log10(2^2 / mean (x - y)^2), over all pixels."""
+    return float(10 * torch.log10(4 / (x - y).double().square().mean()))
 
 
 def adherence(logits: Float[Tensor, "n classes"], asked: Int[Tensor, "n"]) -> float:

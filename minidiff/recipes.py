@@ -15,13 +15,17 @@ from torch import Tensor, nn
 from . import data, metrics, painted
 from .nets.convnet import ConvNet
 from .pipeline import TextToImage
+from .vae import VAE
 
 WEIGHTS = Path(__file__).parent / "weights"
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """objective(): the untrained module. batches(full): what it sees. options: for `train`. measure: its quality."""
+    """objective(): the untrained module. batches(full): what it sees. options: for `train`. measure: its quality.
+
+    finish(model, full): what is done once, after the last step.
+    """
 
     name: str
     about: str
@@ -30,6 +34,8 @@ class Recipe:
     measure: Callable[[nn.Module], dict]
     options: dict = field(default_factory=dict)
     seed: int = 0
+    finish: Callable[[nn.Module, bool], None] = lambda model, full: None
+    on: str = "MNIST"
 
 
 def _digit_reader() -> ConvNet:
@@ -163,14 +169,75 @@ def _painted() -> TextToImage:
 
 
 def _painted_quality(model: TextToImage, n: int = 1000) -> dict:
-    judge = metrics.Judge.load()
+    judge, liken = metrics.Judge.load(), painted_likener(n)
     quality: dict = {}
     for inks in ("seen", "unseen"):
         prompts, asked = painted_prompts(n, inks)
-        seen = judge(draw_many(model, prompts, steps=10, cfg_scale=2.0))
-        shares = metrics.adherence_by_attribute(asked, seen)
+        drawn = draw_many(model, prompts, steps=10, cfg_scale=2.0)
+        shares = metrics.adherence_by_attribute(asked, judge(drawn))
         quality[f"{inks} inks"] = {name: round(share, 4) for name, share in shares.items()}
+        if inks == "seen":
+            like = liken(drawn)
+    quality |= {"frechet distance": round(like.frechet_distance, 3), "floor": round(like.floor, 3)}
+    quality |= {"precision": round(like.precision, 3), "recall": round(like.recall, 3)}
+    quality |= {"features": like.features, "reference": like.reference}
     return quality | {"n": n, "judge": "judge.safetensors", "sampler": "dpmpp_2m, 10 steps, guidance 2"}
+
+
+def painted_likener(n: int) -> metrics.Likener:
+    """Compares drawn painted digits, up to n, with real ones."""
+    reference = painted.painted_digits(full=True, variants=1)[:20_000].pixels
+    held_out = painted.painted_digits(full=True, split="held_out", variants=1, seed=2)
+    chosen = held_out[torch.randperm(len(held_out), generator=torch.Generator().manual_seed(0))[:n]]
+    network = ConvNet.load(WEIGHTS / "attributes.safetensors")
+    of = "20,000 painted training digits"
+    return metrics.Likener(network, reference, chosen.pixels, "attributes.safetensors", of)
+
+
+def _attributes() -> ConvNet:
+    torch.manual_seed(0)
+    return ConvNet(channels=3, classes=[len(values) for values in painted.ATTRIBUTES.values()], widths=(24, 48, 96))
+
+
+def _attributes_quality(model: ConvNet, n: int = 10_000) -> dict:
+    real = painted.painted_digits(full=True, split="held_out", variants=1, inks="all")[:n]
+    seen = metrics.in_chunks(model.answers, data.to_float(real.pixels))
+    shares = metrics.adherence_by_attribute(real.labels, seen)
+    return {name: round(share, 4) for name, share in shares.items()} | {"n": len(real), "on": real.name}
+
+
+def _vae() -> VAE:
+    torch.manual_seed(0)
+    return VAE(channels=3, latents=4, widths=(48, 96))
+
+
+def _vae_finish(model: VAE, full: bool, n: int = 10_000) -> None:
+    model.calibrate(data.to_float(painted.painted_digits(full)[:n].pixels))
+
+
+def _vae_quality(model: VAE, n: int = 10_000) -> dict:
+    """How near the decoded pictures of held-out digits are, and how often the judge sees in them what was there."""
+    real = painted.painted_digits(full=True, split="held_out", variants=1, inks="all")[:n]
+    x = data.to_float(real.pixels)
+    latents = metrics.in_chunks(model.encode, x)
+    decoded = metrics.in_chunks(model.decode, latents)
+    shares = metrics.adherence_by_attribute(real.labels, metrics.Judge.load()(decoded))
+    return {
+        "psnr in dB": round(metrics.psnr(x, decoded), 2),
+        "mean of the latents": [round(m, 3) for m in latents.mean((0, 2, 3)).tolist()],
+        "standard deviation of the latents": [round(m, 3) for m in latents.std((0, 2, 3)).tolist()],
+        "attributes kept": {name: round(share, 4) for name, share in shares.items()},
+        "n": len(real),
+        "on": real.name,
+        "judge": "judge.safetensors",
+    }
+
+
+def _latent() -> TextToImage:
+    torch.manual_seed(0)
+    vae = VAE.load(WEIGHTS / "vae.safetensors")
+    settings = dict(length=painted.LENGTH, widths=(48, 96), blocks=1, patch=1)
+    return TextToImage.new(painted.WORDS, (4, 8, 8), vae=vae, **settings)
 
 
 RECIPES = {
@@ -198,12 +265,37 @@ RECIPES = {
             _judge,
             lambda full: data.batches(painted.painted_digits(full), 128, augment=ink_of),
             _judge_quality,
-            dict(steps=3000, lr=3e-3),
+            dict(steps=2000, lr=3e-3),
+        ),
+        Recipe(
+            "attributes",
+            "reads the attributes of a painted picture: gives the features of its Frechet distance",
+            _attributes,
+            lambda full: data.batches(painted.painted_digits(full, inks="all"), 128),
+            _attributes_quality,
+            dict(steps=1500, lr=3e-3),
         ),
         Recipe(
             "painted",
             "text to image on painted digits: draws what 'a small bold red seven on yellow paper' says",
             _painted,
+            lambda full: data.batches(painted.painted_digits(full), 64, captions=painted.painted_captions),
+            _painted_quality,
+            dict(steps=8000),
+        ),
+        Recipe(
+            "vae",
+            "the VAE of painted digits: 32 x 32 pixels in three colours to 8 x 8 latents of four numbers and back",
+            _vae,
+            lambda full: data.batches(painted.painted_digits(full, inks="all"), 64),
+            _vae_quality,
+            dict(steps=3000, lr=4e-3),
+            finish=_vae_finish,
+        ),
+        Recipe(
+            "latent",
+            "text to image on painted digits in the latents of the VAE: as `painted`, with less work a step",
+            _latent,
             lambda full: data.batches(painted.painted_digits(full), 64, captions=painted.painted_captions),
             _painted_quality,
             dict(steps=8000),
@@ -225,7 +317,7 @@ def card(recipe: Recipe, state, full: bool, quality: dict) -> dict:
         "images": state.images,
         "seconds": round(state.seconds),
         "format": str(state.format),
-        "hardware": f"{platform.machine()}, {os.cpu_count()} cores"
+        "hardware": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
         + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""),
         "torch": torch.__version__,
         "quality": quality,

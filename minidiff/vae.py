@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import torch
@@ -9,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from . import checkpoint
 from .nets.layers import zero
 from .nets.unet import Upsample
 
@@ -59,6 +61,13 @@ class VAE(nn.Module):
     @classmethod
     def from_config(cls, config: dict) -> VAE:
         return cls(**{k: v for k, v in config.items() if k != "class"})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> VAE:
+        """The VAE in this file, its card in `.card`. Raises CheckpointError."""
+        model, model_card = checkpoint.load_model(cls, path)
+        model.card = model_card
+        return model
 
     def moments(self, x: Float[Tensor, "b c h w"]) -> tuple[Tensor, Tensor]:
         """Mean and log variance of q(z | x), each (b d h/4 w/4), before shift and scale."""

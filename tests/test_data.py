@@ -504,6 +504,120 @@ def test_a_stopped_download_is_not_swallowed(raw, monkeypatch):
         mnist(full=True, download=True)
 
 
+# --- CIFAR-10 ---
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch) -> Path:
+    """A data folder, empty, for a CIFAR-10 of 20 pictures a file."""
+    monkeypatch.setenv("MINIDIFF_DATA", str(tmp_path))
+    monkeypatch.setattr(data, "_PER_FILE", 20)
+    return tmp_path
+
+
+def photo_file(seed: int) -> bytes:
+    rows = np.random.default_rng(seed).integers(256, size=(20, 3073), dtype=np.uint8)
+    rows[:, 0] %= 10
+    return rows.tobytes()
+
+
+def write_photos(folder: Path) -> dict[str, bytes]:
+    files = {
+        name: photo_file(i) for i, name in enumerate([f"data_batch_{k}.bin" for k in range(1, 6)] + ["test_batch.bin"])
+    }
+    (folder / "cifar-10-batches-bin").mkdir()
+    for name, content in files.items():
+        (folder / "cifar-10-batches-bin" / name).write_bytes(content)
+    return files
+
+
+def test_photos_are_read_from_the_binary_files(photos, offline):
+    files = write_photos(photos)
+    train, held_out = data.cifar10(), data.cifar10("held_out", download=True)
+    assert train.pixels.shape == (100, 3, 32, 32) and held_out.pixels.shape == (20, 3, 32, 32)
+    row = np.frombuffer(files["data_batch_2.bin"], np.uint8)[:3073]
+    assert int(train.labels[20]) == row[0] and np.array_equal(train.pixels[20].numpy().ravel(), row[1:])
+
+
+def test_photos_are_read_from_packed_arrays(photos, offline):
+    chance = np.random.default_rng(0)
+    arrays = {}
+    for part, n in (("train", 100), ("test", 20)):
+        arrays[f"{part}_images"] = chance.integers(256, size=(n, 32, 32, 3), dtype=np.uint8)
+        arrays[f"{part}_labels"] = chance.integers(10, size=n, dtype=np.uint8)
+    np.savez(photos / "cifar10.npz", **arrays)
+    found = data.cifar10("held_out")
+    assert np.array_equal(found.pixels.permute(0, 2, 3, 1).numpy(), arrays["test_images"])
+    assert found.labels.tolist() == arrays["test_labels"].tolist() and found.pixels.is_contiguous()
+    np.savez(photos / "cifar10.npz", **arrays | {"train_images": arrays["train_images"][:50]})
+    with pytest.raises(DataError) as error:
+        data.cifar10()
+    one_line(error, photos / "cifar10.npz", "(50, 3, 32, 32)")
+
+
+def test_photos_that_are_not_there_are_not_fetched_unasked(photos, offline):
+    with pytest.raises(DataError) as error:
+        data.cifar10()
+    one_line(error, photos, "MINIDIFF_DATA", "cifar10(download=True)")
+
+
+@pytest.mark.parametrize("content", [b"", photo_file(0)[:-1], b"\xff" * (20 * 3073)], ids=["empty", "cut", "labels"])
+def test_damaged_photos_are_an_error_in_one_line(photos, content):
+    write_photos(photos)
+    path = photos / "cifar-10-batches-bin" / "data_batch_3.bin"
+    path.write_bytes(content)
+    with pytest.raises(DataError) as error:
+        data.cifar10()
+    one_line(error, path, "cifar10(download=True)")
+
+
+def test_photos_are_fetched_and_taken_out_of_the_archive(photos, tmp_path, monkeypatch):
+    (tmp_path / "made").mkdir()
+    files = write_photos(tmp_path / "made")
+
+    def fetch(url: str, root: Path, name: str, md5: str) -> None:
+        with tarfile.open(Path(root) / name, "w:gz") as archive:
+            archive.add(tmp_path / "made" / "cifar-10-batches-bin", "cifar-10-batches-bin")
+
+    monkeypatch.setattr("torchvision.datasets.utils.download_url", fetch)
+    assert len(data.cifar10(download=True)) == 100
+    kept = {path.name for path in (photos / "cifar-10-batches-bin").iterdir()}
+    assert kept == set(files) and not list(photos.glob("*.tar.gz"))
+
+
+def test_a_failing_download_of_photos_says_in_one_line_what_to_do(photos, monkeypatch):
+    def fail(*args):
+        raise OSError("Network is unreachable")
+
+    monkeypatch.setattr("torchvision.datasets.utils.download_url", fail)
+    with pytest.raises(DataError) as error:
+        data.cifar10(download=True)
+    one_line(error, photos, "Network is unreachable", "cifar10(download=True)", "MINIDIFF_DATA")
+
+
+def test_an_unknown_split_of_photos_is_refused():
+    with pytest.raises(ValueError, match="'test'"):
+        data.cifar10("test")
+
+
+def test_flip_mirrors_about_half_of_the_pictures():
+    pixels = torch.arange(64 * 12, dtype=torch.int64).remainder(256).to(torch.uint8).view(64, 1, 3, 4)
+    turned = data.flip(pixels, torch.Generator().manual_seed(0))
+    same = [torch.equal(a, b) for a, b in zip(turned, pixels, strict=True)]
+    mirrored = [torch.equal(a, b.flip(2)) for a, b in zip(turned, pixels, strict=True)]
+    assert all(a != b for a, b in zip(same, mirrored, strict=True)) and 16 < sum(mirrored) < 48
+
+
+def test_captions_of_photos_are_true_and_all_occur():
+    labels = torch.arange(10).repeat(200)
+    drawn = data.photo_captions(labels, np.random.default_rng(0))
+    assert all(data.PHOTO_WORDS[k] in caption.split() for k, caption in zip(labels.tolist(), drawn, strict=True))
+    assert set(drawn) == set(data.all_photo_captions())
+    assert {"a photo of a frog", "an airplane", "truck"} <= set(drawn)
+    with pytest.raises(ValueError, match="10"):
+        data.photo_captions(torch.tensor([10]), np.random.default_rng(0))
+
+
 def test_importing_does_not_import_torchvision():
     tree = ast.parse(Path(data.__file__).read_text(encoding="utf-8"))
     top = [ast.unparse(node) for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]

@@ -1,0 +1,124 @@
+"""What painted digits obey: full prompts, new combinations, negative prompts, inpainting; pixels against latents.
+
+Draws with the shipped weights, 10 steps at guidance 2 (20 network calls a picture), and judges every attribute.
+Pixel and latent model take turns in the timing. About 10 minutes.
+
+examples:
+  python -m benchmarks.prompts
+  python -m benchmarks.prompts --models painted --samples 200
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+
+import torch
+
+from minidiff import TextToImage, data, metrics, painted, recipes
+
+from . import common
+
+NEGATIVE = "red"
+
+
+def full_prompts(model: TextToImage, judge: metrics.Judge, liken: metrics.Likener, n: int) -> dict:
+    """Adherence by attribute to prompts that say everything, in seen and in unseen combinations of digit and ink."""
+    result = {}
+    for inks in ("seen", "unseen"):
+        prompts, asked = recipes.painted_prompts(n, inks)
+        drawn = recipes.draw_many(model, prompts)
+        result[inks] = metrics.adherence_by_attribute(asked, judge(drawn))
+        if inks == "seen":
+            result["likeness"] = vars(liken(drawn))
+    return result
+
+
+def negative_prompt(model: TextToImage, judge: metrics.Judge, n: int) -> dict:
+    """How many digits are red where the prompt leaves the ink open, without and with the negative prompt "red"."""
+    prompts = [f"the {word} on {paper} paper" for word, paper in itertools.product(data.DIGIT_WORDS, painted.COLOURS)]
+    prompts = [p.replace("the", "an" if "eight" in p else "a", 1) for p in prompts if "red" not in p]
+    prompts = [prompts[i % len(prompts)] for i in range(n)]
+    asked, red = torch.tensor([painted.asked(p) for p in prompts]), list(painted.COLOURS).index(NEGATIVE)
+    result = {}
+    for negative in ("", NEGATIVE):
+        seen = judge(recipes.draw_many(model, prompts, negative=negative))
+        share = float((seen[:, painted.INK] == red).float().mean())
+        result[negative or "none"] = {"red": share} | metrics.adherence_by_attribute(asked, seen)
+    return result
+
+
+def inpainting(model: TextToImage, judge: metrics.Judge, n: int) -> dict:
+    """A large digit within a known frame of paper, and the lower half of a digit whose upper half is known."""
+    real = painted.painted_digits(full=True, split="held_out", variants=1, seed=3)
+    rows = (real.attributes(torch.arange(len(real)))[:, painted.SIZE] == 1).nonzero()[:n, 0]
+    pictures = data.to_float(real[rows].pixels)
+    asked = real.attributes(rows)
+    prompts = [painted.full_caption(row) for row in asked.tolist()]
+    asked = torch.tensor([painted.asked(p) for p in prompts])
+    frame = torch.ones(painted.SIDE, painted.SIDE, dtype=torch.bool)
+    frame[2:-2, 2:-2] = False
+    upper = (torch.arange(painted.SIDE) < painted.SIDE // 2)[:, None].expand(-1, painted.SIDE)
+    result = {}
+    for name, mask in (("frame", frame), ("upper half", upper)):
+        drawn = torch.cat(
+            [
+                model.inpaint(pictures[i : i + 250], mask, prompts[i : i + 250], seed=i)
+                for i in range(0, len(prompts), 250)
+            ]
+        )
+        exact = torch.equal(drawn[:, :, mask], pictures[:, :, mask])
+        result[name] = {"exact": exact} | metrics.adherence_by_attribute(asked, judge(drawn))
+    return result
+
+
+def timing(models: dict[str, TextToImage], rounds: int) -> dict:
+    """Seconds for 64 pictures of each model, taking turns, and the ratio of the first to each."""
+    prompts, _ = recipes.painted_prompts(64, "seen")
+    seconds: dict[str, list[float]] = {name: [] for name in models}
+    for i in range(rounds + 1):
+        for name, model in models.items():
+            start = time.perf_counter()
+            model.draw(prompts, seed=i)
+            if i:  # the first round warms up
+                seconds[name].append(time.perf_counter() - start)
+    first = next(iter(seconds.values()))
+    ratios = {name: [a / b for a, b in zip(first, times, strict=True)] for name, times in seconds.items()}
+    return {name: {"seconds": common.spread(seconds[name]), "ratio": common.spread(ratios[name])} for name in models}
+
+
+def main() -> None:
+    p = common.parser("benchmarks.prompts", __doc__)
+    p.add_argument("--models", nargs="+", choices=["painted", "latent"], default=["painted", "latent"])
+    p.add_argument("--samples", type=common.samples, default=1000, help="of each kind (default: 1000)")
+    p.add_argument("--rounds", type=common.count, default=5, help="of timing (default: 5)")
+    args = p.parse_args()
+
+    here, judge, liken = common.machine(), metrics.Judge.load(), recipes.painted_likener(args.samples)
+    models = {name: TextToImage.load(recipes.WEIGHTS / f"{name}.safetensors") for name in args.models}
+    result: dict = {"n": args.samples, "timing": timing(models, args.rounds), "models": {}}
+    for name, model in models.items():
+        told = result["models"][name] = full_prompts(model, judge, liken, args.samples)
+        told |= {"negative": negative_prompt(model, judge, args.samples)}
+        told |= {"inpainting": inpainting(model, judge, min(args.samples, 500))}
+        print(f"\n{name}: {result['timing'][name]['seconds']['median']:.2f} s for 64 pictures")
+        for inks in ("seen", "unseen"):
+            print(f"{inks} inks: " + ", ".join(f"{key} {share:.1%}" for key, share in told[inks].items()))
+        like = told["likeness"]
+        print(
+            "recall {recall:.2f}, precision {precision:.2f}, Frechet {frechet_distance:.2f} ({floor:.2f})".format(
+                **like
+            )
+        )
+        for negative, found in told["negative"].items():
+            print(f"negative prompt {negative}: {found['red']:.1%} red, digit {found['digit']:.1%}")
+        for mask, found in told["inpainting"].items():
+            print(
+                f"inpainting, {mask} known: exact {found['exact']}, all {found['all']:.1%}, digit {found['digit']:.1%}"
+            )
+    common.save(args.out, args, here, result)
+
+
+if __name__ == "__main__":
+    with common.clear_errors():
+        main()
