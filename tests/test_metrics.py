@@ -262,7 +262,7 @@ def test_a_likeness_says_what_it_was_measured_with(liken):
 
 def test_one_grey_picture_is_unlike(liken):
     like = liken(torch.zeros(100, 1, 8, 8))
-    assert like.times_the_floor > 100 and like.recall < 0.1 and like.kernel_distance > 0
+    assert like.times_the_floor > 30 and like.recall < 0.1 and like.kernel_distance > 0
 
 
 def test_more_drawn_than_held_out_pictures_cannot_be_compared(liken):
