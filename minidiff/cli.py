@@ -18,6 +18,8 @@ EPILOG = """examples:
   minidiff doctor                                 what a bug report needs
 
 `minidiff COMMAND --help` shows more of each."""
+# As in recipes.py, which would import torch before the help is shown.
+RECIPE_NAMES = ("digits", "mnist", "judge", "attributes", "painted", "vae", "latent", "photos", "cifar10")
 
 
 def positive(text: str) -> int:
@@ -76,9 +78,9 @@ def parser() -> argparse.ArgumentParser:
         "  minidiff train mnist --data sample       on the embedded digits\n"
         "  torchrun --nproc-per-node 2 -m minidiff.cli train mnist",
     )
-    p.add_argument("recipe", help="a recipe of minidiff/recipes.py: digits, mnist, judge, painted")
-    p.add_argument("--data", choices=["full", "sample"], default="full", help="full MNIST or the embedded digits")
-    p.add_argument("--download", action="store_true", help="fetch the full MNIST if it is not there")
+    p.add_argument("recipe", help=f"one of {', '.join(RECIPE_NAMES)}")
+    p.add_argument("--data", choices=["full", "sample"], default="full", help="all of MNIST, or the embedded digits")
+    p.add_argument("--download", action="store_true", help="fetch MNIST or CIFAR-10 if it is not there")
     p.add_argument("--steps", type=positive, help="other than the recipe's")
     p.add_argument("--out", type=Path, help="folder (default: runs/RECIPE)")
     p.add_argument("--resume", action="store_true", help="go on from the checkpoint in the folder")
@@ -157,7 +159,9 @@ def run_train(args) -> int:
     if recipe is None:
         raise ValueError(f"there is no recipe {args.recipe!r}; there are: {', '.join(RECIPES)}")
     full = args.data == "full"
-    if full:
+    if recipe.photos:
+        data.cifar10(download=args.download)
+    elif full:
         data.mnist(full=True, download=args.download)
     out = args.out or Path("runs") / recipe.name
     state_file, weights_file = out / "state.safetensors", out / f"{recipe.name}.safetensors"

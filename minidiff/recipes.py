@@ -35,7 +35,7 @@ class Recipe:
     options: dict = field(default_factory=dict)
     seed: int = 0
     finish: Callable[[nn.Module, bool], None] = lambda model, full: None
-    on: str = "MNIST"
+    photos: bool = False  # made from CIFAR-10 instead of MNIST
 
 
 def _digit_reader() -> ConvNet:
@@ -165,7 +165,7 @@ def painted_prompts(n: int, inks: str, seed: int = 1) -> tuple[list[str], Tensor
 
 def _painted() -> TextToImage:
     torch.manual_seed(0)
-    return TextToImage.new(painted.WORDS, (3, 32, 32), length=painted.LENGTH, widths=(48, 96), blocks=1)
+    return TextToImage.new(painted.WORDS, (3, 32, 32), length=painted.LENGTH, widths=(32, 64), blocks=1)
 
 
 def _painted_quality(model: TextToImage, n: int = 1000) -> dict:
@@ -208,7 +208,7 @@ def _attributes_quality(model: ConvNet, n: int = 10_000) -> dict:
 
 def _vae() -> VAE:
     torch.manual_seed(0)
-    return VAE(channels=3, latents=4, widths=(48, 96))
+    return VAE(channels=3, latents=4, widths=(32, 64))
 
 
 def _vae_finish(model: VAE, full: bool, n: int = 10_000) -> None:
@@ -238,6 +238,54 @@ def _latent() -> TextToImage:
     vae = VAE.load(WEIGHTS / "vae.safetensors")
     settings = dict(length=painted.LENGTH, widths=(48, 96), blocks=1, patch=1)
     return TextToImage.new(painted.WORDS, (4, 8, 8), vae=vae, **settings)
+
+
+def _photos() -> ConvNet:
+    torch.manual_seed(0)
+    return ConvNet(channels=3, classes=10, widths=(32, 64, 128))
+
+
+def _photo_batches(full: bool, size: int, **settings) -> data.Batches:
+    if not full:
+        raise ValueError("no photographs are embedded: this recipe needs CIFAR-10 (--data full)")
+    return data.batches(data.cifar10(), size, **settings)
+
+
+def shift_and_flip(pixels: Tensor, generator: torch.Generator, most: int = 4) -> Tensor:
+    """Photographs (b, c, h, w) uint8 moved by up to `most` pixels, the edge mirrored in, and half of them flipped."""
+    b, _, h, w = pixels.shape
+    padded = F.pad(pixels.float(), (most,) * 4, mode="reflect").to(torch.uint8)
+    down, right = torch.randint(2 * most + 1, (2, b, 1), generator=generator, device=pixels.device)
+    rows, columns = (by + torch.arange(n, device=pixels.device) for by, n in ((down, h), (right, w)))
+    picture = torch.arange(b, device=pixels.device)[:, None, None]
+    moved = padded.permute(0, 2, 3, 1)[picture, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    return data.flip(moved, generator)
+
+
+def _photos_quality(model: ConvNet) -> dict:
+    held_out = data.cifar10("held_out")
+    logits = metrics.in_chunks(model.logits, data.to_float(held_out.pixels))
+    accuracy = round(metrics.adherence(logits, held_out.labels), 4)
+    return {"accuracy": accuracy, "n": len(held_out), "on": held_out.name}
+
+
+def _cifar10() -> TextToImage:
+    torch.manual_seed(0)
+    settings = dict(length=8, widths=(64, 128), blocks=2, sigma_data=0.5)
+    return TextToImage.new(data.all_photo_captions(), (3, 32, 32), **settings)
+
+
+def _cifar10_quality(model: TextToImage, n: int = 2000) -> dict:
+    reader, held_out = ConvNet.load(WEIGHTS / "photos.safetensors"), data.cifar10("held_out")
+    real = held_out[torch.randperm(len(held_out), generator=torch.Generator().manual_seed(0))[:n]]
+    prompts = [data.all_photo_captions()[len(data.PHOTO_FORMS) * label + 2] for label in real.labels.tolist()]
+    drawn = draw_many(model, prompts, steps=10, cfg_scale=2.0)
+    liken = metrics.Likener(
+        reader, data.cifar10().pixels, real.pixels, "photos.safetensors", "50,000 training photographs of CIFAR-10"
+    )
+    like, obeyed = liken(drawn), metrics.adherence(metrics.in_chunks(reader.logits, drawn), real.labels)
+    told = {key: round(value, 4) if isinstance(value, float) else value for key, value in vars(like).items()}
+    return {"adherence": round(obeyed, 4)} | told | {"sampler": "dpmpp_2m, 10 steps, guidance 2"}
 
 
 RECIPES = {
@@ -300,7 +348,34 @@ RECIPES = {
             _painted_quality,
             dict(steps=8000),
         ),
+        Recipe(
+            "photos",
+            "reads what a photograph shows: judges drawn photographs and gives the features of their Frechet distance",
+            _photos,
+            lambda full: _photo_batches(full, 128, augment=shift_and_flip),
+            _photos_quality,
+            dict(steps=4000, lr=3e-3),
+            photos=True,
+        ),
+        Recipe(
+            "cifar10",
+            "text to image on photographs of CIFAR-10: draws 'a photo of a frog'",
+            _cifar10,
+            lambda full: _photo_batches(full, 64, captions=data.photo_captions, augment=data.flip),
+            _cifar10_quality,
+            dict(steps=8000),
+            photos=True,
+        ),
     )
+}
+SOURCES = {  # of photos or not, with the full set or not
+    (False, True): "MNIST, 60,000 training digits",
+    (False, False): "9,000 of the 10,000 embedded MNIST digits",
+    (True, True): "CIFAR-10, 50,000 training photographs",
+}
+LICENCES = {
+    False: "weights and code MIT; trained on MNIST (LeCun, Cortes, Burges), CC BY-SA 3.0",
+    True: "weights and code MIT; trained on CIFAR-10 (Krizhevsky 2009), published without a licence",
 }
 
 
@@ -310,8 +385,8 @@ def card(recipe: Recipe, state, full: bool, quality: dict) -> dict:
         "name": recipe.name,
         "about": recipe.about,
         "recipe": f"minidiff train {recipe.name}" + ("" if full else " --data sample"),
-        "data": "MNIST, 60,000 training digits" if full else "9,000 of the 10,000 embedded MNIST digits",
-        "licence": "weights and code MIT; trained on MNIST (LeCun, Cortes, Burges), CC BY-SA 3.0",
+        "data": SOURCES[recipe.photos, full],
+        "licence": LICENCES[recipe.photos],
         "seed": recipe.seed,
         "steps": state.step,
         "images": state.images,
