@@ -21,7 +21,7 @@ from minidiff.doctor import cpu_model
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
-JUDGE = recipes.WEIGHTS / "digits.safetensors"
+JUDGE = "digits"
 REFERENCE = "all 60,000 training digits of MNIST"
 HELD_OUT = 10_000  # digits, from which the prompts and the floor are taken
 Draw = Callable[[Tensor, int], Tensor]  # (labels (b,), seed) -> x0 (b c h w)
@@ -62,7 +62,7 @@ class Judge:
         return {"n": n, "frechet": distance, "ink": float(pixels.float().mean() / 255)}
 
     def about(self, n: int) -> dict:
-        return {"features": JUDGE.name, "reference": REFERENCE, "floor": self.floor(n)}
+        return {"features": f"{JUDGE}.safetensors", "reference": REFERENCE, "floor": self.floor(n)}
 
 
 def draw_many(draw: Draw, labels: Tensor, seed: int = 0, size: int = 250) -> Tensor:

@@ -95,7 +95,7 @@ def main() -> None:
     args = p.parse_args()
 
     here, judge, liken = common.machine(), metrics.Judge.load(), recipes.painted_likener(args.samples)
-    models = {name: TextToImage.load(recipes.WEIGHTS / f"{name}.safetensors") for name in args.models}
+    models = {name: TextToImage.load(name) for name in args.models}
     result: dict = {"n": args.samples, "timing": timing(models, args.rounds), "models": {}}
     for name, model in models.items():
         told = result["models"][name] = full_prompts(model, judge, liken, args.samples)

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+WEIGHTS = Path(__file__).parent / "weights"  # what ships with minidiff
 HEADER, CHECKSUM = "minidiff", "crc32"  # keys of the file's metadata
 
 
@@ -100,14 +101,26 @@ def build(cls: type, path: str | os.PathLike, tensors: dict[str, Tensor], config
 
 
 def load_model(cls: type, path: str | os.PathLike) -> tuple[nn.Module, dict]:
-    """(model, card): a module of class `cls` rebuilt from the file; raises CheckpointError if it cannot be.
+    """(model, card): a module of class `cls` rebuilt from a file, or from the shipped weights of this name.
 
-    A file of an unfinished training gives its averaged weights.
+    A file of an unfinished training gives its averaged weights. Raises CheckpointError if it cannot be.
     """
+    path = shipped(path)
     tensors, header = load(path)
     if any(name.startswith("ema.") for name in tensors):
         tensors = {name.removeprefix("ema."): t for name, t in tensors.items() if name.startswith("ema.")}
     return build(cls, path, tensors, header["config"]), header.get("card", {})
+
+
+def shipped(name: str | os.PathLike) -> Path:
+    """The file of shipped weights with this name, such as "mnist"; anything with a suffix or a folder is a path."""
+    path = Path(name)
+    if path.suffix or path.name != os.fspath(name) or path.exists():
+        return path
+    names = sorted(file.stem for file in WEIGHTS.glob("*.safetensors"))
+    if path.name not in names:
+        raise CheckpointError(f"there are no shipped weights {path.name!r}; there are: {', '.join(names)}")
+    return WEIGHTS / f"{path.name}.safetensors"
 
 
 def _checksum(tensors: dict[str, Tensor], header: str) -> str:

@@ -92,6 +92,7 @@ def parser() -> argparse.ArgumentParser:
         '  minidiff sample "a seven" --out seven.png\n'
         '  minidiff sample "a seven" --negative "a one" --seed 3 --steps 10 --strip steps.png\n'
         '  minidiff sample "a one" "a two" "a three" --out three.png\n'
+        '  minidiff sample "a small red seven on blue paper" --weights painted\n'
         "  minidiff sample --like seven.png --out again.png        the same picture once more",
     )
     p.add_argument("prompt", nargs="*", help="what to draw; several give a grid")
@@ -101,7 +102,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--guidance", type=float, default=2.0, help="1 turns it off (default: 2)")
     p.add_argument("--sampler", choices=["dpmpp_2m", "ddim", "euler", "heun"], default="dpmpp_2m")
     p.add_argument("--eta", type=float, default=0.0, help="ddim only: 1 is DDPM (default: 0)")
-    p.add_argument("--weights", type=Path, help="checkpoint (default: the shipped model)")
+    p.add_argument("--weights", default="mnist", help="mnist, painted or latent, or a file (default: mnist)")
     p.add_argument("--out", type=Path, default=Path("sample.png"), help="picture to write (default: sample.png)")
     p.add_argument("--strip", type=Path, help="also write all steps as a film strip")
     p.add_argument("--scale", type=positive, default=8, help="pixels a pixel (default: 8)")
@@ -193,12 +194,11 @@ def run_train(args) -> int:
 def run_sample(args) -> int:
     import torch
 
-    from . import samplers, viz
+    from . import checkpoint, samplers, viz
     from .pipeline import TextToImage
-    from .recipes import WEIGHTS
     from .train import best_device
 
-    path = args.weights or WEIGHTS / "mnist.safetensors"
+    path = checkpoint.shipped(args.weights)
     model = TextToImage.load(path).to(best_device())
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     if args.like:
@@ -227,17 +227,16 @@ def run_sample(args) -> int:
         }
     knobs = {"eta": settings["eta"]} if settings["sampler"] == "ddim" else {}
     start = time.perf_counter()
-    steps = list(
-        model.walk(
-            settings["prompt"],
-            settings["negative"],
-            seed=settings["seed"],
-            steps=settings["steps"],
-            cfg_scale=settings["cfg_scale"],
-            sampler=getattr(samplers, settings["sampler"]),
-            **knobs,
-        )
+    walk = model.walk(
+        settings["prompt"],
+        settings["negative"],
+        seed=settings["seed"],
+        steps=settings["steps"],
+        cfg_scale=settings["cfg_scale"],
+        sampler=getattr(samplers, settings["sampler"]),
+        **knobs,
     )
+    steps = [model.in_pixels(step) for step in walk]
     image = viz.grid(steps[-1].x0, scale=settings["scale"], gap=0 if len(settings["prompt"]) == 1 else 1)
     viz.save_png(image, args.out, settings)
     print(f"Wrote {args.out} in {time.perf_counter() - start:.2f} s.")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -192,9 +191,9 @@ class Judge:
         self.reader = reader.eval()
 
     @classmethod
-    def load(cls, path: str | os.PathLike | None = None) -> Judge:
+    def load(cls, path: str | os.PathLike = "judge") -> Judge:
         """The judge with the shipped digit reader, or the one in this file. Raises CheckpointError."""
-        return cls(ConvNet.load(path or Path(__file__).parent / "weights/judge.safetensors"))
+        return cls(ConvNet.load(path))
 
     @torch.no_grad()
     def __call__(self, x0: Float[Tensor, "n 3 32 32"]) -> Int[Tensor, "n 7"]:

@@ -6,7 +6,6 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -100,9 +99,12 @@ class TextToImage(nn.Module):
         return cls(tokenizer, encoder, denoiser, config["shape"], vae)
 
     @classmethod
-    def load(cls, path: str | os.PathLike | None = None) -> TextToImage:
-        """The model in this file, or the shipped MNIST model. Its card is in `.card`. Raises CheckpointError."""
-        model, model_card = checkpoint.load_model(cls, path or Path(__file__).parent / "weights/mnist.safetensors")
+    def load(cls, path: str | os.PathLike = "mnist") -> TextToImage:
+        """The model in this file, or a shipped one: "mnist", "painted", "latent". Its card is in `.card`.
+
+        Raises CheckpointError.
+        """
+        model, model_card = checkpoint.load_model(cls, path)
         model.card = model_card
         return model
 
@@ -139,6 +141,12 @@ class TextToImage(nn.Module):
     def pictures(self, x: Float[Tensor, "b c h w"]) -> Tensor:
         """The pictures (b c h w) in [-1, 1] of a Step's x0 or xt."""
         return (x if self.vae is None else self.vae.decode(x)).clamp(-1, 1)
+
+    def in_pixels(self, step: Step) -> Step:
+        """The Step as pictures to look at: with a vae both of its tensors are decoded, else it is as it was."""
+        if self.vae is None:
+            return step
+        return Step(step.i, step.t, self.pictures(step.xt), self.pictures(step.x0))
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> Float[Tensor, "b l d"]:

@@ -6,18 +6,16 @@ import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import data, metrics, painted
+from .checkpoint import WEIGHTS  # noqa: F401
 from .nets.convnet import ConvNet
 from .pipeline import TextToImage
 from .vae import VAE
-
-WEIGHTS = Path(__file__).parent / "weights"
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ def held_out_prompts(n: int, seed: int = 0) -> tuple[list[str], data.Images]:
 
 def judge_digits(x: Tensor, real: data.Images, reader: ConvNet | None = None) -> Judged:
     """x (n 1 28 28) in [-1, 1], drawn to be what `real` shows; the floor is the distance of `real` itself."""
-    reader = reader or ConvNet.load(WEIGHTS / "digits.safetensors")
+    reader = reader or ConvNet.load("digits")
     everything = metrics.in_chunks(reader.features, data.to_float(data.mnist(full=True).pixels))
     drawn = metrics.in_chunks(reader.features, data.to_float(data.to_uint8(x)))
     floor = metrics.in_chunks(reader.features, data.to_float(real.pixels))
@@ -189,7 +187,7 @@ def painted_likener(n: int) -> metrics.Likener:
     reference = painted.painted_digits(full=True, variants=1)[:20_000].pixels
     held_out = painted.painted_digits(full=True, split="held_out", variants=1, seed=2)
     chosen = held_out[torch.randperm(len(held_out), generator=torch.Generator().manual_seed(0))[:n]]
-    network = ConvNet.load(WEIGHTS / "attributes.safetensors")
+    network = ConvNet.load("attributes")
     of = "20,000 painted training digits"
     return metrics.Likener(network, reference, chosen.pixels, "attributes.safetensors", of)
 
@@ -235,7 +233,7 @@ def _vae_quality(model: VAE, n: int = 10_000) -> dict:
 
 def _latent() -> TextToImage:
     torch.manual_seed(0)
-    vae = VAE.load(WEIGHTS / "vae.safetensors")
+    vae = VAE.load("vae")
     settings = dict(length=painted.LENGTH, widths=(48, 96), blocks=1, patch=1)
     return TextToImage.new(painted.WORDS, (4, 8, 8), vae=vae, **settings)
 
@@ -276,7 +274,7 @@ def _cifar10() -> TextToImage:
 
 
 def _cifar10_quality(model: TextToImage, n: int = 2000) -> dict:
-    reader, held_out = ConvNet.load(WEIGHTS / "photos.safetensors"), data.cifar10("held_out")
+    reader, held_out = ConvNet.load("photos"), data.cifar10("held_out")
     real = held_out[torch.randperm(len(held_out), generator=torch.Generator().manual_seed(0))[:n]]
     prompts = [data.all_photo_captions()[len(data.PHOTO_FORMS) * label + 2] for label in real.labels.tolist()]
     drawn = draw_many(model, prompts, steps=10, cfg_scale=2.0)

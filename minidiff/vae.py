@@ -64,7 +64,7 @@ class VAE(nn.Module):
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> VAE:
-        """The VAE in this file, its card in `.card`. Raises CheckpointError."""
+        """The VAE in this file, or the shipped one, "vae". Its card is in `.card`. Raises CheckpointError."""
         model, model_card = checkpoint.load_model(cls, path)
         model.card = model_card
         return model

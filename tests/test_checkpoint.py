@@ -503,3 +503,23 @@ def test_a_classifier_is_not_mistaken_for_a_model_that_draws(tmp_path):
     path = checkpoint.save_model(tmp_path / "a", ConvNet(widths=(8,)), {})
     with pytest.raises(CheckpointError, match="holds a ConvNet, not a TextToImage"):
         TextToImage.load(path)
+
+
+# --- shipped weights, by name ---
+
+
+def test_shipped_weights_are_found_by_name(tmp_path, monkeypatch):
+    assert checkpoint.shipped("mnist") == checkpoint.WEIGHTS / "mnist.safetensors"
+    model = TextToImage.load("mnist")
+    assert model.card["name"] == "mnist"
+    for path in ("a/mnist", "mnist.safetensors", tmp_path / "mnist"):
+        assert checkpoint.shipped(path) == Path(path)
+    monkeypatch.chdir(tmp_path)
+    Path("mnist").write_bytes(b"")  # a file of one's own comes first
+    assert checkpoint.shipped("mnist") == Path("mnist")
+
+
+def test_unknown_names_are_answered_with_the_known_ones():
+    with pytest.raises(CheckpointError) as caught:
+        TextToImage.load("minst")
+    readable(caught.value, "'minst'", "mnist", "digits")

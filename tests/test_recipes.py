@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from minidiff import checkpoint, cli, data, metrics, painted, recipes
-from minidiff.recipes import RECIPES, WEIGHTS
+from minidiff.checkpoint import WEIGHTS
+from minidiff.recipes import RECIPES
 
 SHIPPED = sorted(WEIGHTS.glob("*.safetensors"))
 
@@ -55,7 +56,7 @@ def test_the_digit_reader_reads():
     quality = checkpoint.load(WEIGHTS / "digits.safetensors")[1]["card"]["quality"]
     assert quality["accuracy"] >= 0.993 and quality["n"] == 10_000
     held_out = data.mnist(split="held_out")
-    reader = metrics.ConvNet.load(WEIGHTS / "digits.safetensors")
+    reader = metrics.ConvNet.load("digits")
     logits = metrics.in_chunks(reader.logits, data.to_float(held_out.pixels))
     assert metrics.adherence(logits, held_out.labels) > 0.99
 
@@ -65,7 +66,7 @@ def test_the_shipped_model_draws_what_is_asked():
     assert quality["guidance 2"]["adherence"] >= 0.99
     asked = torch.arange(40) % 10
     drawn = recipes.TextToImage.load().draw([f"the digit {d}" for d in asked.tolist()], seed=0)
-    reader = metrics.ConvNet.load(WEIGHTS / "digits.safetensors")
+    reader = metrics.ConvNet.load("digits")
     with torch.no_grad():
         assert metrics.adherence(reader.logits(drawn), asked) > 0.9
 

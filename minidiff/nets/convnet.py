@@ -41,7 +41,10 @@ class ConvNet(nn.Module):
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> ConvNet:
-        """The classifier in this file, its card in `.card`. Raises CheckpointError."""
+        """The classifier in this file, or a shipped one, such as "digits". Its card is in `.card`.
+
+        Raises CheckpointError.
+        """
         model, model_card = checkpoint.load_model(cls, path)
         model.card = model_card
         return model
