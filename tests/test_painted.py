@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +15,7 @@ from hypothesis import strategies as st
 from minidiff import data, metrics, painted
 from minidiff.painted import ATTRIBUTES, DIGIT, INK, LEAN, PAPER, PLACE, SIZE, STROKE, UNSAID, PaintedDigits
 
+DATASETS = Path(__file__).parents[1] / "datasets"
 SIZES = [len(values) for values in ATTRIBUTES.values()]
 rows_of_attributes = st.tuples(*(st.integers(0, n - 1) for n in SIZES)).map(list)
 
@@ -213,3 +218,16 @@ def test_adherence_counts_only_what_was_asked():
     shares = metrics.adherence_by_attribute(asked, seen)
     assert shares["digit"] == 1.0 and shares["ink"] == 0.0 and shares["all"] == 0.5
     assert np.isnan(shares["paper"])
+
+
+def test_the_datasheet_says_what_its_script_prints(capsys):
+    spec = importlib.util.spec_from_file_location("describe_painted", DATASETS / "describe_painted.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    script.main(["--print"])
+    sheet = (DATASETS / "PAINTED.md").read_text(encoding="utf-8")
+    assert f"<!-- begin -->\n{capsys.readouterr().out.strip()}\n<!-- end -->" in sheet, (
+        "run datasets/describe_painted.py"
+    )
+    for link in re.findall(r"\]\((?!http)([^)]+)\)", sheet):
+        assert (DATASETS / link).is_file(), link
