@@ -86,26 +86,30 @@ class Muon(torch.optim.Optimizer):
     def step(self) -> None:
         for group in self.param_groups:
             lr, momentum = group["lr"], group["momentum"]
+            alike: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}  # turned together, which is faster
             for w in (w for w in group["params"] if w.grad is not None):
                 state = self.state[w]
                 if not state:
                     state["momentum_buffer"] = torch.zeros_like(w)
                 m = state["momentum_buffer"].lerp_(w.grad, 1 - momentum)
-                turned = orthogonal(w.grad.lerp(m, momentum))
-                w.mul_(1 - lr * group["weight_decay"]).add_(turned, alpha=-0.2 * lr * max(w.shape) ** 0.5)
+                alike.setdefault(w.shape, []).append((w, w.grad.lerp(m, momentum)))
+            for shape, pairs in alike.items():
+                turned = orthogonal(torch.stack([g for _, g in pairs]))
+                for (w, _), step in zip(pairs, turned, strict=True):
+                    w.mul_(1 - lr * group["weight_decay"]).add_(step, alpha=-0.2 * lr * max(shape) ** 0.5)
 
 
 def orthogonal(g: Tensor) -> Tensor:
-    """About U V^T for g = U S V^T (rows, columns): its singular values come near 1 (Jordan et al. 2024).
+    """About U V^T for each g = U S V^T of (n, rows, columns): singular values come near 1 (Jordan et al. 2024).
 
     Five Newton-Schulz steps x <- a x + (b x x^T + c (x x^T)^2) x from g / |g|.
     """
-    x = g / g.norm().clamp(min=1e-7)
-    x = x.T if g.shape[0] > g.shape[1] else x
+    x = g / g.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+    x = x.mT if g.shape[1] > g.shape[2] else x
     for _ in range(5):
-        s = x @ x.T
-        x = torch.addmm(x, torch.addmm(s, s, s, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
-    return x.T if g.shape[0] > g.shape[1] else x
+        s = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(s, s, s, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
+    return x.mT if g.shape[1] > g.shape[2] else x
 
 
 def _matrix(t: Tensor, like: Tensor) -> Tensor:

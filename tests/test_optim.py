@@ -88,3 +88,19 @@ def test_a_state_with_a_hole_is_refused():
     state.pop("1.weight/exp_avg")
     with pytest.raises(KeyError, match=r"1\.weight"):
         MuonAdamW(module, 0.1).load(state)
+
+
+def test_matrices_of_one_shape_move_as_each_would_alone():
+    torch.manual_seed(0)
+    pair = nn.ModuleList([nn.Linear(6, 4, bias=False), nn.Linear(6, 4, bias=False), nn.Linear(4, 6, bias=False)])
+    alone = copy.deepcopy(pair)
+    grads = [torch.randn_like(layer.weight) * 10**i for i, layer in enumerate(pair)]
+    for modules in ([pair], list(alone)):
+        for module in modules:
+            optimizer = MuonAdamW(module, 0.02)
+            layers = list(module) if module is pair else [module]
+            for layer in layers:
+                layer.weight.grad = grads[[*pair, *alone].index(layer) % 3].clone()
+            optimizer.step(0.02)
+    for a, b in zip(pair, alone, strict=True):
+        torch.testing.assert_close(a.weight, b.weight)
