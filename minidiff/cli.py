@@ -154,7 +154,7 @@ def run_train(args) -> int:
 
     from . import checkpoint, data
     from .recipes import RECIPES, card
-    from .train import best_device, measure_format, train
+    from .train import best_device, choose_format, train
 
     recipe = RECIPES.get(args.recipe)
     if recipe is None:
@@ -173,13 +173,15 @@ def run_train(args) -> int:
     model, stream = recipe.objective().to(best_device()), recipe.batches(full)
 
     first = next(iter(stream)).to(best_device())
-    fmt, seconds = measure_format(model, first)
-    print(f"{recipe.name}: {recipe.about}")
-    print(f"{options['steps']:,} steps of {first.total} images on {best_device()}, in {fmt}.")
-    print(f"That takes about {_time(options['steps'] * seconds[fmt] * 1.15)} here. Ctrl-C stops; --resume goes on.")
+    fmt, seconds = choose_format(model, first)
+    leads = int(os.environ.get("RANK", 0)) == 0
+    if leads:
+        print(f"{recipe.name}: {recipe.about}")
+        print(f"{options['steps']:,} steps of {first.total} images on {best_device()}, in {fmt}.")
+        print(f"That takes about {_time(options['steps'] * seconds * 1.15)} here. Ctrl-C stops; --resume goes on.")
     for state in train(model, stream, **options, format=fmt, path=state_file, resume=args.resume):
         pass
-    if int(os.environ.get("RANK", 0)):
+    if not leads:
         return 0
     print("Measuring its quality ...")
     ema = state.ema.cpu().eval()

@@ -36,6 +36,14 @@ class Recipe:
     photos: bool = False  # made from CIFAR-10 instead of MNIST
 
 
+def share(total: int) -> int:
+    """This process's part of a batch: under torchrun a recipe sees as many pictures a step as without."""
+    world = int(os.environ.get("WORLD_SIZE", 1))
+    if total % world:
+        raise ValueError(f"a batch of {total} cannot be shared by {world} processes")
+    return total // world
+
+
 def _digit_reader() -> ConvNet:
     torch.manual_seed(0)
     return ConvNet(channels=1, classes=10, widths=(24, 48, 96))
@@ -163,7 +171,7 @@ def painted_prompts(n: int, inks: str, seed: int = 1) -> tuple[list[str], Tensor
 
 def _painted() -> TextToImage:
     torch.manual_seed(0)
-    return TextToImage.new(painted.WORDS, (3, 32, 32), length=painted.LENGTH, widths=(32, 64), blocks=1)
+    return TextToImage.new(painted.WORDS, (3, 32, 32), length=painted.LENGTH, widths=(32, 64), blocks=1, peak=True)
 
 
 def _painted_quality(model: TextToImage, n: int = 1000) -> dict:
@@ -234,7 +242,7 @@ def _vae_quality(model: VAE, n: int = 10_000) -> dict:
 def _latent() -> TextToImage:
     torch.manual_seed(0)
     vae = VAE.load("vae")
-    settings = dict(length=painted.LENGTH, widths=(48, 96), blocks=1, patch=1)
+    settings = dict(length=painted.LENGTH, widths=(48, 96), blocks=1, patch=1, peak=True)
     return TextToImage.new(painted.WORDS, (4, 8, 8), vae=vae, **settings)
 
 
@@ -246,7 +254,7 @@ def _photos() -> ConvNet:
 def _photo_batches(full: bool, size: int, **settings) -> data.Batches:
     if not full:
         raise ValueError("no photographs are embedded: this recipe needs CIFAR-10 (--data full)")
-    return data.batches(data.cifar10(), size, **settings)
+    return data.batches(data.cifar10(), share(size), **settings)
 
 
 def shift_and_flip(pixels: Tensor, generator: torch.Generator, most: int = 4) -> Tensor:
@@ -293,7 +301,7 @@ RECIPES = {
             "digits",
             "the digit reader: judges drawn digits and gives the features of the Frechet distance",
             _digit_reader,
-            lambda full: data.batches(data.mnist(full=full), 128, augment=jitter),
+            lambda full: data.batches(data.mnist(full=full), share(128), augment=jitter),
             _digit_reader_quality,
             dict(steps=2000, lr=3e-3),
         ),
@@ -301,7 +309,7 @@ RECIPES = {
             "mnist",
             "text to image on MNIST: draws a digit from a prompt such as 'a seven'",
             _mnist,
-            lambda full: data.batches(data.mnist(full=full), 64, captions=data.digit_captions),
+            lambda full: data.batches(data.mnist(full=full), share(64), captions=data.digit_captions),
             _mnist_quality,
             dict(steps=5000),
         ),
@@ -309,7 +317,7 @@ RECIPES = {
             "judge",
             "reads the digit of a painted picture, for the judge of painted digits",
             _judge,
-            lambda full: data.batches(painted.painted_digits(full), 128, augment=ink_of),
+            lambda full: data.batches(painted.painted_digits(full), share(128), augment=ink_of),
             _judge_quality,
             dict(steps=2000, lr=3e-3),
         ),
@@ -317,7 +325,7 @@ RECIPES = {
             "attributes",
             "reads the attributes of a painted picture: gives the features of its Frechet distance",
             _attributes,
-            lambda full: data.batches(painted.painted_digits(full, inks="all"), 128),
+            lambda full: data.batches(painted.painted_digits(full, inks="all"), share(128)),
             _attributes_quality,
             dict(steps=1500, lr=3e-3),
         ),
@@ -325,15 +333,15 @@ RECIPES = {
             "painted",
             "text to image on painted digits: draws what 'a small bold red seven on yellow paper' says",
             _painted,
-            lambda full: data.batches(painted.painted_digits(full), 64, captions=painted.painted_captions),
+            lambda full: data.batches(painted.painted_digits(full), share(64), captions=painted.painted_captions),
             _painted_quality,
-            dict(steps=8000),
+            dict(steps=9000),
         ),
         Recipe(
             "vae",
             "the VAE of painted digits: 32 x 32 pixels in three colours to 8 x 8 latents of four numbers and back",
             _vae,
-            lambda full: data.batches(painted.painted_digits(full, inks="all"), 64),
+            lambda full: data.batches(painted.painted_digits(full, inks="all"), share(64)),
             _vae_quality,
             dict(steps=3000, lr=4e-3),
             finish=_vae_finish,
@@ -342,7 +350,7 @@ RECIPES = {
             "latent",
             "text to image on painted digits in the latents of the VAE: as `painted`, with less work a step",
             _latent,
-            lambda full: data.batches(painted.painted_digits(full), 64, captions=painted.painted_captions),
+            lambda full: data.batches(painted.painted_digits(full), share(64), captions=painted.painted_captions),
             _painted_quality,
             dict(steps=8000),
         ),

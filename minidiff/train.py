@@ -101,6 +101,15 @@ def measure_format(objective: nn.Module, batch, tries: int = 5) -> tuple[Format,
     return min(seconds, key=seconds.get), seconds
 
 
+def choose_format(objective: nn.Module, batch) -> tuple[Format, float]:
+    """The fastest Format for this batch, and its seconds, as the first process measures them: the same in all."""
+    rank, _ = _join()
+    device = batch.x0.device
+    fastest, seconds = measure_format(objective, batch) if rank == 0 else (Format(), {Format(): 0.0})
+    place = int(_agree(float(FORMATS.index(fastest)), device))
+    return FORMATS[place], _agree(seconds[fastest], device)
+
+
 def learning_rate(progress: float, step: int, lr: float, warmup: int) -> float:
     """Linear warm-up over `warmup` steps, flat, then a half cosine from 40 % of the way down to 0."""
     decay = max(0.0, min(1.0, (progress - 0.4) / 0.6))
@@ -165,8 +174,7 @@ def train(
         if first is None:
             raise ValueError("there are no batches to train on")
         stream = chain([first], stream)
-        fastest = measure_format(objective, first.to(device))[0] if rank == 0 else Format()
-        format = FORMATS[int(_agree(float(FORMATS.index(fastest)), device))]
+        format, _ = choose_format(objective, first.to(device))
     format.apply(objective)
     optimizer = MuonAdamW(objective, lr, weight_decay, betas)  # after the format, whose memory it shares
     if saved is not None:

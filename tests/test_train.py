@@ -304,7 +304,7 @@ def test_a_training_resumes_on_a_stream_that_starts_late(tmp_path):
 
 def test_a_training_resumes_in_the_format_that_was_measured_at_its_start(tmp_path, monkeypatch):
     fixed = Format("bfloat16", channels_last=True)
-    monkeypatch.setattr(sys.modules["minidiff.train"], "measure_format", lambda *_: (fixed, {}))
+    monkeypatch.setattr(sys.modules["minidiff.train"], "measure_format", lambda *_: (fixed, {fixed: 1.0}))
     a, b = interrupted(tmp_path, 2, 4, tiny.model)
     assert a[1]["train"]["precision"] == "bfloat16" and a[1]["train"]["channels_last"] is True
     assert_same_file(a, b)
@@ -389,6 +389,7 @@ def pair(tmp_path_factory) -> Path:
         timeout=200,
     )
     assert done.returncode == 0, done.stderr[-3000:]
+    (folder / "output.txt").write_text(done.stdout)
     return folder
 
 
@@ -417,6 +418,15 @@ def test_two_processes_agree_on_the_clock(pair):
 
 def test_a_bad_batch_of_one_process_stops_both(pair):
     assert [(pair / f"error{rank}.txt").read_text()[:11] for rank in range(2)] == ["the loss is"] * 2
+
+
+def test_a_recipe_under_torchrun_is_the_recipe(pair):
+    """As many pictures a step as in one process, in the format that the first process found."""
+    from two_processes import BATCH
+
+    _, header = checkpoint.load(pair / "recipe/tiny.safetensors")
+    assert header["card"]["images"] == 4 * 2 * BATCH and header["card"]["format"] == str(FORMATS[0])
+    assert (pair / "output.txt").read_text().count("4 steps of 12 images") == 1
 
 
 # --- time ---

@@ -17,7 +17,8 @@ class UNet(nn.Module):
 
     channels: colour channels of the picture. widths: features at each size, the first at full size divided by
     `patch`, each further one at half the size before. blocks: residual blocks a size. Attention stands at the
-    smallest size. d_ctx: width of the condition tokens, None for a network without words.
+    smallest size. d_ctx: width of the condition tokens, None for a network without words. peak: every block hears
+    the largest value of each feature over the words, and not their mean: a word counts as much in a long caption.
     patch: pixels a side that the stem folds into channels; 2 quarters the work.
     Height and width must be multiples of patch * 2^(len(widths) - 1).
     """
@@ -30,10 +31,12 @@ class UNet(nn.Module):
         heads: int = 4,
         d_ctx: int | None = None,
         patch: int = 2,
+        peak: bool = False,
     ):
         super().__init__()
         widths = tuple(widths)
         self.config = dict(channels=channels, widths=list(widths), blocks=blocks, heads=heads, d_ctx=d_ctx, patch=patch)
+        self.config |= dict(peak=True) if peak else {}
         self.multiple = patch * 2 ** (len(widths) - 1)
         d_emb = 2 * widths[0]
         self.level = LevelEmbedding(d_emb)
@@ -66,12 +69,12 @@ class UNet(nn.Module):
         )
 
     def embed(self, level: Float[Tensor, "b"], ctx: Float[Tensor, "b l d"] | None) -> Float[Tensor, "b e"]:
-        """What every block hears: the noise level and, where there are words, their mean."""
+        """What every block hears: the noise level and, where there are words, their mean or their peak."""
         emb = self.level(level)
         if self.words is not None:
             if ctx is None:
                 raise ValueError("this network was built with d_ctx, so it needs ctx (b l d)")
-            emb = emb + self.words(ctx.mean(1))
+            emb = emb + self.words(ctx.amax(1) if self.config.get("peak") else ctx.mean(1))
         return F.silu(emb)
 
     def encode(self, x, emb, ctx=None) -> tuple[Tensor, list[Tensor]]:
