@@ -41,7 +41,8 @@ ATTRIBUTES = {
 }
 DIGIT, INK, PAPER, STROKE, LEAN, SIZE, PLACE = range(7)  # columns of a row of attributes
 UNSAID = -1  # in a column that a caption says nothing about
-STROKE_BORDERS = {"large": (2.1, 2.6), "small": (1.6, 1.85)}  # pixels: about thirds of the training digits
+# Pixels. Medium is about half of the training digits: a narrow class is hit or missed by a tenth of a pixel.
+STROKE_BORDERS = {"large": (2.0, 2.9), "small": (1.6, 2.05)}
 LEAN_BORDERS = (-0.05, 0.2)  # pixels to the right for each pixel up
 # Each digit has one ink that it is never trained in, so that putting together what was learned can be measured.
 UNSEEN_INK = ("red", "green", "blue", "black", "yellow", "white", "orange", "purple", "red", "blue")

@@ -335,7 +335,7 @@ RECIPES = {
             _painted,
             lambda full: data.batches(painted.painted_digits(full), share(64), captions=painted.painted_captions),
             _painted_quality,
-            dict(steps=9000),
+            dict(steps=8000),
         ),
         Recipe(
             "vae",
