@@ -178,7 +178,10 @@ def run_train(args) -> int:
     if leads:
         print(f"{recipe.name}: {recipe.about}")
         print(f"{options['steps']:,} steps of {first.total} images on {best_device()}, in {fmt}.")
-        print(f"That takes about {_time(options['steps'] * seconds * 1.15)} here. Ctrl-C stops; --resume goes on.")
+        done = checkpoint.load(state_file)[1]["train"]["step"] if state_file.exists() else 0
+        left = max(0, options["steps"] - done)
+        rest = f"The {left:,} that are left take" if done else "That takes"
+        print(f"{rest} about {_time(left * seconds * 1.15)} here. Ctrl-C stops; --resume goes on.")
     for state in train(model, stream, **options, format=fmt, path=state_file, resume=args.resume):
         pass
     if not leads:

@@ -184,6 +184,7 @@ def test_train_does_not_overwrite_and_goes_on_when_told(recipe, here, capsys):
     assert cli.main(recipe) == 2
     assert "--resume" in error(capsys)
     assert cli.main([*recipe, "--resume"]) == 0
+    assert "The 1 that are left take about" in capsys.readouterr().out
     assert tiny.TextToImage.load("runs/tiny/tiny.safetensors").card["steps"] == 3
 
 
