@@ -115,9 +115,6 @@ def attend(sock: socket.socket, job: bytes, handle: int, home: bool, used: tuple
 
 def answer(job: bytes, handle: int, used: tuple[int, int]) -> None:
     """In the child: run the job and write one frame."""
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for number in (0, 1, 2):
-        os.dup2(nothing, number)
     for name in ("SIGTERM", "SIGINT", "SIGPIPE"):
         signal.signal(getattr(signal, name), signal.SIG_DFL)
     request = wire.unpack(job)
