@@ -131,7 +131,7 @@ def _(r):
     points=3,
     text="""
     How noisy is a picture? The log signal-to-noise ratio says it in one number: `log (alpha / sigma)^2`
-    ([Kingma et al., 2021](https://arxiv.org/abs/2107.00630), eq. 3). It is the natural logarithm.
+    ([Kingma et al., 2021](https://arxiv.org/abs/2107.00630), section 3.1). It is the natural logarithm.
     At t = 0, where sigma is 0, it is infinite.
     """,
     properties={**TENSOR, "at the ends it is infinite": 1},

@@ -396,7 +396,9 @@ def seal(trust: bool) -> str:
         worker.close()
     holds = [name for name, it_holds in worker.rights.items() if it_holds]
     open_doors = [name for name, succeeded in found.items() if succeeded]
-    said = f"{', '.join(holds) or 'resource limits only'}; {len(found) - len(open_doors)} of {len(found)} probes refused"
+    said = (
+        f"{', '.join(holds) or 'resource limits only'}; {len(found) - len(open_doors)} of {len(found)} probes refused"
+    )
     if open_doors and not trust:
         raise ValueError(
             f"the sandbox does not hold here ({said}; open: {', '.join(open_doors[:3])}). "
@@ -452,5 +454,3 @@ def grade(
     finally:
         workers.close()
     return book
-
-

@@ -147,7 +147,9 @@ class Gradebook:
             by_hand = self.db.execute(
                 "SELECT learner, exercise, score, author, reason FROM overrides ORDER BY id"
             ).fetchall()
-        given = {(learner, exercise): (score, f"{author}: {reason}") for learner, exercise, score, author, reason in by_hand}
+        given = {
+            (learner, exercise): (score, f"{author}: {reason}") for learner, exercise, score, author, reason in by_hand
+        }
         found = []
         for learner, exercise, state, score, points, message, properties in rows:
             score, why = given.get((learner, exercise), (score, None))
