@@ -3,7 +3,6 @@ from __future__ import annotations
 import math
 
 import torch
-
 from minidiff.data import mnist, to_float
 from minidiff.grading.exercise import TENSOR, Case, Lesson
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import math
 
 import torch
-
 from minidiff.data import mnist, to_float
 from minidiff.grading.exercise import TENSOR, Case, Lesson
 from minidiff.grading.wire import Belief, Schedule
@@ -21,8 +20,8 @@ LESSON = Lesson(
 
 def _times(r, dtype=torch.float32):
     """alpha and sigma at t and at s < t, on the unit circle."""
-    t = r.uniform((), low=0.7, high=1.4, dtype=torch.float64)
-    s = t * r.uniform((), low=0.3, high=0.8, dtype=torch.float64)
+    t = r.uniform(low=0.7, high=1.4, dtype=torch.float64)
+    s = t * r.uniform(low=0.3, high=0.8, dtype=torch.float64)
     return tuple(x.to(dtype) for x in (t.cos(), t.sin(), s.cos(), s.sin()))
 
 
@@ -268,7 +267,7 @@ def walk(denoise, process, xt, ts):
 def _(r):
     for name, steps, dtype in (("cosine", 4, torch.float32), ("flow", 3, torch.float64), ("cosine", 6, torch.float32)):
         shape = r.shape()
-        belief = Belief(r.uniform((), low=0.3, high=0.8, dtype=dtype), r.normal(*shape[1:], dtype=dtype))
+        belief = Belief(r.uniform(low=0.3, high=0.8, dtype=dtype), r.normal(*shape[1:], dtype=dtype))
         yield Case(
             "values",
             (belief, Schedule(name), r.normal(*shape, dtype=dtype), torch.linspace(0.9, 0.02, steps + 1, dtype=dtype)),

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import torch
-
 from minidiff.grading.exercise import TENSOR, Case, Lesson
 from minidiff.grading.wire import Belief
 
@@ -45,7 +44,7 @@ def euler_step(xt, x0, t, s):
 def _(r):
     for dtype in (torch.float32, torch.float64):
         shape = r.shape()
-        t = r.uniform((), low=2.0, high=9.0, dtype=dtype)
+        t = r.uniform(low=2.0, high=9.0, dtype=dtype)
         yield Case("values", (r.normal(*shape, dtype=dtype), r.normal(*shape, dtype=dtype), t, t * 0.35))
     yield Case(
         "a step to 0 ends at x0", (r.normal(1, 3, 2, 4), r.normal(1, 3, 2, 4), torch.tensor(0.7), torch.tensor(0.0))
@@ -155,7 +154,7 @@ def heun_walk(denoise, xt, ts):
 def _(r):
     for times, dtype in (([3.0, 1.2, 0.4, 0.0], torch.float32), ([5.0, 2.0, 0.7, 0.2, 0.0], torch.float64)):
         shape = r.shape()
-        belief = Belief(r.uniform((), low=0.3, high=0.8, dtype=dtype), r.normal(*shape[1:], dtype=dtype))
+        belief = Belief(r.uniform(low=0.3, high=0.8, dtype=dtype), r.normal(*shape[1:], dtype=dtype))
         yield Case("values", (belief, r.normal(*shape, dtype=dtype), torch.tensor(times, dtype=dtype)))
     belief = Belief(torch.tensor(0.5), r.normal(1, 3, 2))
     yield Case("a step to 0 is Euler's", (belief, r.normal(1, 1, 3, 2), torch.tensor([0.9, 0.0])))
@@ -256,7 +255,7 @@ def exponential_step(xt, guess, alpha_t, sigma_t, alpha_s, sigma_s):
 def _(r):
     for dtype in (torch.float32, torch.float64):
         shape = r.shape()
-        t = r.uniform((), low=0.8, high=1.4, dtype=dtype)
+        t = r.uniform(low=0.8, high=1.4, dtype=dtype)
         yield Case(
             "values",
             (

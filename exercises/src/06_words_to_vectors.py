@@ -4,7 +4,6 @@ import math
 import re
 
 import torch
-
 from minidiff.grading.exercise import TENSOR, Case, Lesson
 
 LESSON = Lesson(

@@ -3,7 +3,6 @@ from __future__ import annotations
 import math
 
 import torch
-
 from minidiff.grading.exercise import TENSOR, Case, Lesson
 from minidiff.grading.wire import WordBelief
 
@@ -192,7 +191,7 @@ def guided_in(denoiser, xt, t, ctx, null, scale, level, low, high):
 
 def _asked(r, level, low, high, dtype=torch.float32):
     shape = r.shape()
-    denoiser = WordBelief(r.uniform((), low=0.3, high=0.9, dtype=dtype), r.normal(*shape[1:], dtype=dtype))
+    denoiser = WordBelief(r.uniform(low=0.3, high=0.9, dtype=dtype), r.normal(*shape[1:], dtype=dtype))
     words = (r.normal(shape[0], 4, 3, dtype=dtype), r.normal(shape[0], 4, 3, dtype=dtype))
     return (
         denoiser,

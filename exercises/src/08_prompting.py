@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import torch
-
 from minidiff.grading.exercise import TENSOR, Case, Lesson
 
 LESSON = Lesson(

@@ -3,7 +3,6 @@ from __future__ import annotations
 import math
 
 import torch
-
 from minidiff.data import mnist, to_float
 from minidiff.grading.exercise import TENSOR, Case, Lesson
 from minidiff.grading.wire import Belief, Schedule
@@ -274,8 +273,8 @@ def fill_hole(denoise, process, xt, ts, known, mask):
 @fill_hole.cases
 def _(r):
     for name, dtype in (("cosine", torch.float32), ("flow", torch.float64)):
-        b, c, h, w = shape = r.shape()
-        belief = Belief(r.uniform((), low=0.3, high=0.8, dtype=dtype), r.normal(c, h, w, dtype=dtype))
+        _, c, h, w = shape = r.shape()
+        belief = Belief(r.uniform(low=0.3, high=0.8, dtype=dtype), r.normal(c, h, w, dtype=dtype))
         ts = torch.linspace(0.95, 0.02, 5, dtype=dtype)
         yield Case(
             "values",

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import torch
-
 from minidiff.grading.exercise import TENSOR, Case, Lesson
 from minidiff.grading.wire import Belief
 
@@ -132,10 +131,8 @@ def precondition(net, xt, sigma, d):
 def _(r):
     for dtype in (torch.float32, torch.float64):
         shape = r.shape()
-        net = Belief(r.uniform((), low=0.3, high=0.8, dtype=dtype), r.normal(*shape[1:], dtype=dtype))
-        yield Case(
-            "values", (net, 3 * r.normal(*shape, dtype=dtype), r.uniform((), low=1.5, high=3.0, dtype=dtype), 0.5)
-        )
+        net = Belief(r.uniform(low=0.3, high=0.8, dtype=dtype), r.normal(*shape[1:], dtype=dtype))
+        yield Case("values", (net, 3 * r.normal(*shape, dtype=dtype), r.uniform(low=1.5, high=3.0, dtype=dtype), 0.5))
     net = Belief(torch.tensor(0.6), r.normal(3, 2, 4))
     yield Case("much noise", (net, 80 * r.normal(1, 3, 2, 4), torch.tensor(80.0), 0.5))
     yield Case("little noise", (net, r.normal(1, 3, 2, 4), torch.tensor(0.05), 0.5))

@@ -78,7 +78,8 @@ class Report:
         ]
         if self.picture:
             shown = "".join(
-                f'<figure style="display:inline-block;margin:4px 16px 4px 0"><figcaption>{name}</figcaption>{image}</figure>'
+                f'<figure style="display:inline-block;margin:4px 16px 4px 0">'
+                f"<figcaption>{name}</figcaption>{image}</figure>"
                 for name, image in self.picture
             )
             parts.append(f"<div>{shown}</div>")

@@ -56,18 +56,20 @@ class Chance:
         self.generator = torch.Generator().manual_seed(seed)
 
     def normal(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        return torch.randn(*shape, generator=self.generator, dtype=torch.float64).to(dtype)
+        return torch.randn(shape, generator=self.generator, dtype=torch.float64).to(dtype)
 
-    def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0, dtype: torch.dtype = torch.float32) -> Tensor:
-        r = torch.rand(*shape, generator=self.generator, dtype=torch.float64)
+    def uniform(
+        self, *shape: int, low: float | int = 0.0, high: float | int = 1.0, dtype: torch.dtype = torch.float32
+    ) -> Tensor:
+        r = torch.rand(shape, generator=self.generator, dtype=torch.float64)
         return (low + (high - low) * r).to(dtype)
 
     def whole(self, low: int, high: int, *shape: int) -> Tensor:
         """Whole numbers from low to high - 1."""
         return torch.randint(low, high, shape, generator=self.generator)
 
-    def number(self, low: float, high: float) -> float:
-        return float(self.uniform((), low=low, high=high, dtype=torch.float64)) if low < high else low
+    def number(self, low: float | int, high: float | int) -> float:
+        return float(self.uniform(low=low, high=high, dtype=torch.float64)) if low < high else low
 
     def pick(self, options: list | tuple | str):
         return options[int(self.whole(0, len(options)))]
@@ -277,7 +279,7 @@ class Difference:
     text: str
 
 
-def compare(want: object, got: object, place: str = "the answer", tight: float = 1.0) -> Difference | None:
+def compare(want: object, got: object, place: str = "the answer", tight: float | int = 1.0) -> Difference | None:
     """The first difference, or None. A number and a tensor () of it are the same."""
     if isinstance(want, (int, float)) and not isinstance(want, bool):
         if isinstance(got, Tensor) and got.dim() == 0:

@@ -21,7 +21,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -146,14 +145,15 @@ class Worker:
 
     START_LIMIT, GRACE = 180.0, 3.0  # seconds
 
-    def __init__(self):
+    def __init__(self, wall: float = sandbox.WALL):
+        self.wall = wall
         here, there = socket.socketpair()
         names = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT")
         env = {name: os.environ[name] for name in names if name in os.environ}
         env |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         script = Path(__file__).with_name("worker.py")
         self.process = subprocess.Popen(
-            [sys.executable, "-I", str(script), str(there.fileno())],
+            [sys.executable, "-I", str(script), str(there.fileno()), str(wall)],
             pass_fds=[there.fileno()],
             env=env,
             cwd="/",
@@ -199,7 +199,7 @@ class Worker:
 
     def ask(self, job: bytes) -> tuple[dict, bytes]:
         """(how the child ended, what it wrote). WorkerLost if the worker itself is gone or stuck."""
-        deadline = time.monotonic() + sandbox.WALL + self.GRACE
+        deadline = time.monotonic() + self.wall + self.GRACE
         read, write = os.pipe()
         data = bytearray()
         try:
@@ -239,7 +239,7 @@ class Worker:
         status, data = self.ask(job)
         code, seconds = status["code"], status["seconds"]
         if status["timed_out"] or code in (-signal.SIGXCPU,):
-            return Outcome("timeout", None, f"it ran longer than {sandbox.WALL:g} s", seconds)
+            return Outcome("timeout", None, f"it ran longer than {self.wall:g} s", seconds)
         if len(data) > sandbox.OUTPUT:
             return Outcome("protocol", None, "it answered with more than 8 MiB", seconds)
         if code == -signal.SIGKILL:
@@ -348,14 +348,15 @@ def settle(attempt) -> Row:
 
 
 class Workers:
-    """One worker for each thread, started when needed and started anew when lost."""
+    """One worker for each thread, started when needed and started anew when lost. wall: seconds an answer may take."""
 
-    def __init__(self):
+    def __init__(self, wall: float = sandbox.WALL):
+        self.wall = wall
         self.local, self.all, self.lock = threading.local(), set(), threading.Lock()
 
     def get(self) -> Worker:
         if getattr(self.local, "worker", None) is None:
-            self.local.worker = Worker()
+            self.local.worker = Worker(self.wall)
             with self.lock:
                 self.all.add(self.local.worker)
         return self.local.worker

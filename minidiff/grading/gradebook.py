@@ -102,11 +102,10 @@ class Gradebook:
     def add(self, submission: Any, rows: list[Row], grader: str, seed: int, sandbox: str) -> None:
         """All rows of a submission, or none."""
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        values = [
-            (submission.learner, submission.digest, r.exercise, r.version, grader, seed, r.state, r.score, r.points)
-            + (r.message, json.dumps(r.properties), sandbox, r.seconds, now)
-            for r in rows
-        ]
+        whose = (submission.learner, submission.digest)
+        what = [(r.exercise, r.version, grader, seed, r.state, r.score, r.points, r.message) for r in rows]
+        rest = [(json.dumps(r.properties), sandbox, r.seconds, now) for r in rows]
+        values = [(*whose, *a, *b) for a, b in zip(what, rest, strict=True)]
         with self.lock:
             self.db.execute("BEGIN IMMEDIATE")
             try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 from .exercise import VALUES, Verdict
@@ -69,9 +68,7 @@ def few_steps(outs: list) -> dict[str, str | None]:
     errors = [grid_error(out.double()) for out in outs]
     limits = {VALUES: (errors[1], 0.15), "12 steps": (errors[0], 0.24)}
     return {
-        name: None
-        if error <= limit
-        else f"the error is {error:.3f}, at most {limit} is wanted"
+        name: None if error <= limit else f"the error is {error:.3f}, at most {limit} is wanted"
         for name, (error, limit) in limits.items()
     }
 

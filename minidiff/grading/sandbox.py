@@ -12,6 +12,7 @@ import os
 import platform
 import struct
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 WALL, MEMORY, OUTPUT = 10.0, 2 * 2**30, 8 * 2**20  # seconds, bytes, bytes: for one exercise
@@ -158,7 +159,19 @@ def limits(used: tuple[int, int], memory: int = MEMORY, seconds: float = WALL) -
 
 
 def attempts(secret: str, victim: int) -> dict[str, bool]:
-    """What succeeds of that which must not: read a planted file, write, connect, fork, signal, and so on.
+    """Which of `doors` can be opened from here."""
+
+    def succeeds(action) -> bool:
+        try:
+            return bool(action())
+        except BaseException:
+            return False
+
+    return {name: succeeds(action) for name, action in doors(secret, victim).items()}
+
+
+def doors(secret: str, victim: int) -> dict[str, Callable[[], object]]:
+    """What must not succeed: to read a planted file, write, connect, fork, signal, and so on.
 
     secret: a file that the grader planted. victim: the process id of the grader.
     """
@@ -167,11 +180,11 @@ def attempts(secret: str, victim: int) -> dict[str, bool]:
     import subprocess
     import tempfile
 
-    def succeeds(action) -> bool:
-        try:
-            return bool(action())
-        except BaseException:
-            return False
+    def read(path: object) -> str:
+        return Path(str(path)).read_text()
+
+    def write(path: object) -> int:
+        return Path(str(path)).write_text("x")
 
     def forked() -> bool:
         child = os.fork()
@@ -179,19 +192,19 @@ def attempts(secret: str, victim: int) -> dict[str, bool]:
             os._exit(0)
         return child > 0
 
-    tries = {
-        "read a file of the grader": lambda: open(secret).read(),
+    return {
+        "read a file of the grader": lambda: read(secret),
         "list the folder of the grader": lambda: os.listdir(Path(secret).parent),
-        "read /etc/passwd": lambda: open("/etc/passwd").read(),
+        "read /etc/passwd": lambda: read("/etc/passwd"),
         "read the home folder": lambda: os.listdir(Path.home()),
         "read the root folder": lambda: os.listdir("/"),
         "read /proc": lambda: os.listdir("/proc"),
-        "read the environment of the grader": lambda: open(f"/proc/{victim}/environ").read(),
-        "read its own memory map": lambda: open("/proc/self/maps").read(),
-        "write to /tmp": lambda: open("/tmp/minidiff-probe", "w").write("x"),
-        "write beside the secret": lambda: open(f"{secret}.probe", "w").write("x"),
-        "make a temporary file": lambda: tempfile.TemporaryFile().write(b"x"),
-        "write to the libraries": lambda: open(Path(os.__file__).parent / "probe", "w").write("x"),
+        "read the environment of the grader": lambda: read(f"/proc/{victim}/environ"),
+        "read its own memory map": lambda: read("/proc/self/maps"),
+        "write to /tmp": lambda: write("/tmp/minidiff-probe"),
+        "write beside the secret": lambda: write(f"{secret}.probe"),
+        "make a temporary file": lambda: tempfile.mkstemp(),
+        "write to the libraries": lambda: write(Path(os.__file__).parent / "probe"),
         "make a link": lambda: os.symlink(secret, "/tmp/minidiff-probe-link") is None,
         "open a socket": lambda: socket.socket(),
         "connect to this machine": lambda: socket.create_connection(("127.0.0.1", 22), 0.2),
@@ -205,4 +218,3 @@ def attempts(secret: str, victim: int) -> dict[str, bool]:
         "trace its parent": lambda: _LIBC.ptrace(16, os.getppid(), 0, 0) == 0,
         "raise its limits": lambda: __import__("resource").setrlimit(2, (-1, -1)) is None,
     }
-    return {name: succeeds(action) for name, action in tries.items()}

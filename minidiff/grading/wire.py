@@ -13,11 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-DTYPES = {
-    str(dtype)[6:]: dtype
-    for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16)
-    + (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
-}
+_FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+_WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
+DTYPES = {str(dtype)[6:]: dtype for dtype in (*_FLOATS, *_WHOLE)}
 HEADER_LIMIT = 2**20  # bytes
 DEPTH_LIMIT = 12
 
