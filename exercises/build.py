@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from minidiff.grading import wire
-from minidiff.grading.check import ANSWERS, CHECK_SEED
+from minidiff.grading.checking import ANSWERS, CHECK_SEED
 from minidiff.grading.exercise import Chance, Exercise, Lesson, load_lessons
 from minidiff.grading.running import call
 

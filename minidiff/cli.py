@@ -150,7 +150,7 @@ def run_doctor(args) -> int:
 
 
 def run_progress(args) -> int:
-    from .grading.check import table
+    from .grading.checking import table
 
     print(table())
     return 0
@@ -158,7 +158,7 @@ def run_progress(args) -> int:
 
 def run_grade(args) -> int:
     from .grading import reports
-    from .grading.check import tasks
+    from .grading.checking import tasks
     from .grading.grade import grade
     from .grading.gradebook import Gradebook
 

@@ -38,7 +38,8 @@ _WRAPPED = {
     out = _inner(*args)
     return type(out)(map(spread, out)) if isinstance(out, (tuple, list)) else spread(out)""",
     "float64 inside": """
-    first = next((a for a in args if isinstance(a, torch.Tensor) and a.is_floating_point()), None)
+    flat = [x for a in args for x in (a if isinstance(a, list) else [a])]
+    first = next((a for a in flat if isinstance(a, torch.Tensor) and a.is_floating_point()), None)
     def wide(x):
         if isinstance(x, list):
             return [wide(y) for y in x]

@@ -415,7 +415,7 @@ def test_no_script_runs_in_a_real_browser(tmp_path):
     chromium = "/usr/bin/chromium"
     if not Path(chromium).exists():
         pytest.skip("chromium is not installed")
-    from minidiff.grading.check import Report
+    from minidiff.grading.checking import Report
     from minidiff.grading.exercise import Verdict
 
     with playwright.sync_playwright() as p:

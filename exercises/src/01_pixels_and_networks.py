@@ -151,27 +151,26 @@ def _(r):
         ),
         ("kernel[:, :, i, j]", "kernel[:, :, j, i]", "Rows and columns of the filter have changed places."),
         (
-            "padded[:, :, 1:-1, 1:-1] = x",
-            "padded[:, :, 2:, 2:] = x",
+            "(1, 1, 1, 1)",
+            "(2, 0, 2, 0)",
             "The result is moved by one pixel: put the picture in the middle of the padding.",
         ),
         (
-            "torch.zeros(b, c, h + 2, w + 2, dtype=x.dtype)",
-            "torch.ones(b, c, h + 2, w + 2, dtype=x.dtype)",
+            "(x, (1, 1, 1, 1))",
+            "(x, (1, 1, 1, 1), value=1.0)",
             "Pad with zeros.",
         ),
     ],
     hints=[
-        "Make a tensor of zeros (b, c, h + 2, w + 2) and put x into its middle.",
+        "torch.nn.functional.pad(x, (1, 1, 1, 1)) puts a frame of zeros around x.",
         "For each place (i, j), the part [i : i + h, j : j + w] of it times kernel[:, :, i, j], summed over c: einsum helps.",
     ],
 )
 def convolve(x, kernel):
     """(b, o, h, w) of x (b, c, h, w) and kernel (o, c, 3, 3)."""
-    b, c, h, w = x.shape
-    padded = torch.zeros(b, c, h + 2, w + 2, dtype=x.dtype)
-    padded[:, :, 1:-1, 1:-1] = x
-    out = torch.zeros(b, kernel.shape[0], h, w, dtype=x.dtype)
+    h, w = x.shape[2:]
+    padded = torch.nn.functional.pad(x, (1, 1, 1, 1))
+    out = 0
     for i in range(3):
         for j in range(3):
             part = padded[:, :, i : i + h, j : j + w]

@@ -171,7 +171,7 @@ def places(length, dim):
 @places.cases
 def _(r):
     yield Case("values", (int(r.whole(5, 9)), 6))
-    yield Case("values", (int(r.whole(9, 14)), 16))
+    yield Case("values", (int(r.whole(1400, 1500)), 8))
     yield Case("one place", (1, 4))
 
 

@@ -104,7 +104,7 @@ def _(r):
     `|mean_r - mean_f|^2 + tr(C_r + C_f - 2 (C_r C_f)^(1/2))`. The trace of the matrix root is the sum of the roots of the
     eigenvalues of `C_r C_f`, which are real and not negative; rounding may make them a little less than 0, or complex.
     """,
-    properties={**TENSOR, "the same set twice": 1},
+    properties={**TENSOR, "the same set twice": 1, "fewer points than columns": 1},
     mistakes=[
         ("- 2 * roots.sum()", "- roots.sum()", "The root counts twice."),
         (
@@ -144,6 +144,10 @@ def _(r):
         yield Case("values", (real, 0.7 * r.normal(15, d, dtype=torch.float64) + 1))
     x = r.normal(12, 2, dtype=torch.float64)
     yield Case("the same set twice", (x, x.clone()))
+    for n in (3, 4, 5):
+        yield Case(
+            "fewer points than columns", (r.normal(n, 9, dtype=torch.float64), r.normal(n, 9, dtype=torch.float64))
+        )
 
 
 @LESSON.exercise(

@@ -205,7 +205,7 @@ def rates(steps, warmup, top):
     i = torch.arange(steps + 1)
     share = (i - warmup) / (steps - warmup)
     fall = top * 0.5 * (1 + torch.cos(share * torch.pi))
-    return torch.where(i < warmup, top * i / warmup, fall) if warmup else fall
+    return torch.where(i < warmup, top * i / warmup, fall)
 
 
 @rates.cases

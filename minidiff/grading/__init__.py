@@ -1,5 +1,5 @@
 """The graded exercises: `check` in a learner's notebook, `minidiff grade` for the teacher."""
 
-from .check import check
+from .checking import check
 
 __all__ = ["check"]

@@ -98,11 +98,10 @@ def check(exercise: str, hint: bool = False) -> Report:
 
     hint: also show a further hint, the next one each time. Raises ValueError if there is no such exercise.
     """
-    space = inspect.currentframe().f_back.f_globals
     task = tasks().get(exercise)
     if task is None:
         raise ValueError(f"there is no exercise {exercise!r}; there are: {', '.join(tasks())}")
-    report = examine(exercise, task, space.get(task["function"]))
+    report = examine(exercise, task, _learners_own(task["function"]))
     if hint:
         given = progress().get(exercise, {}).get("hints", 0) + 1
         report.hints += task["hints"][:given] or ["There is no further hint for this one; read the text again."]
@@ -110,6 +109,16 @@ def check(exercise: str, hint: bool = False) -> Report:
     _remember(exercise, state=report.verdict.state, points=report.verdict.points)
     report.done = summary(exercise.split(".")[0])
     return report
+
+
+def _learners_own(name: str):
+    """The function of this name in the nearest calling frame that knows one: the notebook's."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        if name in frame.f_globals:
+            return frame.f_globals[name]
+        frame = frame.f_back
+    return None
 
 
 def examine(exercise: str, task: Mapping, function) -> Report:
