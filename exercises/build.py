@@ -27,7 +27,7 @@ HERE = Path(__file__).resolve().parent
 IMPORTS = "import math\n\nimport torch\n\nfrom minidiff.grading import check"
 HOW = """Each exercise is one function. Fill it in, run its cell, then run the `check` below it: it says at once
 what differs, and it knows many of the usual mistakes. `check("{first}", hint=True)` gives a further hint.
-You may use {allowed} in an answer, and your own helper functions, in the same notebook."""
+An answer may use `torch`, `math`, `re`, `itertools`, `einops`, `numpy`, and your own functions in the same notebook."""
 
 
 def cell(kind: str, source: str) -> dict:
@@ -38,10 +38,9 @@ def cell(kind: str, source: str) -> dict:
 def notebook(lesson: Lesson) -> dict:
     """The learner's notebook: text, stub and check for each exercise."""
     first = lesson.exercises[0]
-    allowed = ", ".join(f"`{name}`" for name in first.allowed if not name.startswith("_"))
     intro = textwrap.dedent(lesson.intro).strip()
     total = sum(e.points for e in lesson.exercises)
-    head = f"# Exercises {lesson.number} · {lesson.title}\n\n{intro}\n\n{HOW.format(first=first.id, allowed=allowed)}"
+    head = f"# Exercises {lesson.number} · {lesson.title}\n\n{intro}\n\n{HOW.format(first=first.id)}"
     cells = [
         cell("markdown", f"{head}\n\nThere are {len(lesson.exercises)} exercises and {total} points."),
         cell("code", IMPORTS),

@@ -88,6 +88,14 @@ _PLAIN = (
 )
 
 
+# Mutants that compute the same. Each with why.
+EQUIVALENT = {
+    "6.5 line 3: q -> k": "queries and keys have one width",
+    "6.6 line 3: q -> k": "the same, and one batch",
+    "6.7 line 3: 1e-12 -> 5e-13": "any tiny number keeps 0 / 0 away",
+}
+
+
 def mutants(exercise: Exercise) -> Iterator[tuple[str, str]]:
     """(what was changed, the source): every place of the reference's body with one change, by its syntax tree."""
     tree = ast.parse(exercise.source)

@@ -126,7 +126,7 @@ def examine(exercise: str, task: Mapping, function) -> Report:
     if function is None:
         verdict = Verdict("not_attempted", 0.0, {}, f"there is no function {task['function']}")
         return Report(exercise, task, verdict, [])
-    cases = [Case(name, args, gradients) for name, args, gradients in task["cases"]]
+    cases = [Case(name, tuple(args), gradients) for name, args, gradients in task["cases"]]
     try:
         got = [call(function, list(case.args), case.gradients) for case in cases]
     except MemoryError:

@@ -13,7 +13,8 @@ import warnings
 import torch
 from torch import Tensor
 
-ALLOWED = ("__future__", "collections", "einops", "functools", "itertools", "math", "numpy", "re", "torch", "typing")
+ALLOWED = ("__future__", "collections", "copy", "dataclasses", "einops", "functools", "itertools", "math", "numpy")
+ALLOWED += ("operator", "random", "re", "string", "torch", "typing", "warnings")  # top-level names
 MAGIC = re.compile(r"^\s*[%!?].*$", re.M)
 FILE = "<your code>"
 TEXT_LIMIT = 160
@@ -52,7 +53,7 @@ def extract(cells: list[str], function: str, allowed: tuple[str, ...] = ALLOWED)
                 foreign = [name for name in names if name.split(".")[0] not in allowed]
                 if not foreign:
                     body.append(node)
-                elif foreign[0].split(".")[0] != "minidiff":
+                elif foreign != ["minidiff.grading"]:  # check is for the notebook
                     left_out.append(f"import {foreign[0]} is not among the allowed imports")
             elif isinstance(node, (ast.FunctionDef, ast.ClassDef)) or _is_literal(node):
                 body.append(node)
