@@ -120,7 +120,7 @@ class Gradebook:
                 self.db.execute("ROLLBACK")
                 raise
 
-    def override(self, learner: str, exercise: str, score: float, author: str, reason: str) -> None:
+    def override(self, learner: str, exercise: str, score: float | int, author: str, reason: str) -> None:
         """A grade by hand, with who gave it and why. ValueError if there is nothing to override or no reason."""
         known = {g.exercise: g for g in self.grades() if g.learner == learner}
         if exercise not in known:
