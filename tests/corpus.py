@@ -90,6 +90,7 @@ _PLAIN = (
 
 # Mutants that compute the same. Each with why.
 EQUIVALENT = {
+    "1.4 line 4: 1 -> 2": "what is padded beyond the last row or column is not looked at",
     "6.5 line 3: q -> k": "queries and keys have one width",
     "6.6 line 3: q -> k": "the same, and one batch",
     "6.7 line 3: 1e-12 -> 5e-13": "any tiny number keeps 0 / 0 away",
