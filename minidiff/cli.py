@@ -1,4 +1,4 @@
-"""The command line: minidiff lab | demo | train | sample | doctor."""
+"""The command line: minidiff lab | demo | train | sample | progress | grade | doctor."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ EPILOG = """examples:
   minidiff demo --seconds 60                      train from nothing, watch noise become digits
   minidiff sample "a seven" --out seven.png       draw with the shipped model
   minidiff train mnist                            make the shipped weights again
+  minidiff progress                               which exercises are solved
+  minidiff grade submissions/ --jobs 2            grade a class
   minidiff doctor                                 what a bug report needs
 
 `minidiff COMMAND --help` shows more of each."""
@@ -109,6 +111,30 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--like", type=Path, help="draw this picture again: prompt, seed and settings come from it")
     p.set_defaults(run=run_sample)
 
+    p = add("progress", "show which exercises are solved", "  minidiff progress")
+    p.set_defaults(run=run_progress)
+
+    p = add(
+        "grade",
+        "grade the exercises of a class",
+        "  minidiff grade submissions/ --jobs 2                one notebook or folder a learner, into grades/\n"
+        "  minidiff grade submissions/ --only 2 3.1             lesson 2, and exercise 3.1\n"
+        '  minidiff grade --override ann 2.1 3 --by "A. Teacher" --because "shown at the board"\n'
+        "Run it again to go on after an interruption: what is graded stays. See exercises/TEACHING.md.",
+    )
+    p.add_argument("submissions", type=Path, nargs="?", help="folder with one notebook or one folder a learner")
+    p.add_argument("--jobs", type=positive, default=1, help="workers at a time (default: 1)")
+    p.add_argument("--only", nargs="+", metavar="ID", help="lessons or exercises (default: all)")
+    p.add_argument("--out", type=Path, default=Path("grades"), help="folder of the gradebook (default: grades)")
+    p.add_argument("--seed", type=positive, help="of the cases (default: drawn once, kept in the gradebook)")
+    p.add_argument("--bank", type=Path, help="folder of the exercises' sources (default: exercises/src)")
+    p.add_argument("--trust-submissions", action="store_true", help="grade where there is no sandbox")
+    p.add_argument("--quiet", action="store_true", help="no progress bars")
+    p.add_argument("--override", nargs=3, metavar=("LEARNER", "ID", "POINTS"), help="a grade by hand")
+    p.add_argument("--by", default="", help="who overrides")
+    p.add_argument("--because", default="", help="why")
+    p.set_defaults(run=run_grade)
+
     p = add("doctor", "print what a bug report needs, and what to mend", "  minidiff doctor")
     p.set_defaults(run=run_doctor)
     return top
@@ -124,6 +150,38 @@ def run_doctor(args) -> int:
     from .doctor import doctor
 
     return doctor()
+
+
+def run_progress(args) -> int:
+    from .grading.checking import table
+
+    print(table())
+    return 0
+
+
+def run_grade(args) -> int:
+    from .grading import reports
+    from .grading.checking import tasks
+    from .grading.grade import grade
+    from .grading.gradebook import Gradebook
+
+    if args.override:
+        learner, exercise, points = args.override
+        book = Gradebook(args.out / "gradebook.sqlite")
+        book.override(learner, exercise, float(points), args.by, args.because)
+    elif args.submissions is None:
+        raise ValueError("whose work? For example: minidiff grade submissions/")
+    else:
+        chosen = (args.jobs, args.only, args.seed, args.bank, args.trust_submissions, not args.quiet)
+        book = grade(args.submissions, args.out, *chosen)
+    titles = {id: task["title"] for id, task in tasks().items()}
+    states = reports.write_all(book, args.out, titles, not args.quiet)
+    book.close()
+    print(", ".join(f"{n} {state}" for state, n in states.most_common()) + ".")
+    print(f"Wrote {args.out}/gradebook.csv, and a report for each learner in {args.out}/learners.")
+    if states["infra"]:
+        print(f"{states['infra']} answers are ungraded: run the same command again.", file=sys.stderr)
+    return 2 if states["infra"] else 0
 
 
 def run_demo(args) -> int:
