@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import torch
 import traitlets
@@ -20,12 +21,7 @@ class Designed(Process):
     """A curve of noise levels through `knots`, even in t: alpha = cos(level pi/2), sigma = sin(level pi/2)."""
 
     def __init__(self, knots: Sequence[float]):
-        if (
-            len(knots) < 2
-            or knots[0] != 0
-            or knots[-1] != 1
-            or any(a > b for a, b in zip(knots, knots[1:], strict=False))
-        ):
+        if len(knots) < 2 or knots[0] != 0 or knots[-1] != 1 or any(a > b for a, b in pairwise(knots)):
             raise ValueError(f"the levels must rise from 0 to 1, got {list(knots)}")
         self.knots = [float(knot) for knot in knots]
 
