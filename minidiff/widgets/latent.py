@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import traitlets
@@ -46,13 +46,13 @@ class LatentMap(Live):
         place = torch.tensor([right, up], dtype=self.mean.dtype, device=self.mean.device) * self.scale
         return (self.mean + place @ self.directions).reshape(1, *self.latents.shape[1:])
 
-    def answer(self, request: dict, buffers: list[bytes]) -> Iterator[tuple[dict, list[bytes]]]:
+    def answer(self, request: dict, buffers: Sequence[bytes]) -> Iterator[tuple[dict, list[bytes]]]:
         kind = request["kind"]
         if kind == "look":
             yield self._shown("map", self._lattice())
             yield self._shown("pictures", self.pictures)
         elif kind == "point":
-            self.latent = self.at(request["right"], request["up"])
+            self.latent = self.at(float(request["right"]), float(request["up"]))
             yield self._shown("point", self._decoded(self.latent))
         elif kind == "walk":
             a, b = (self.latents[request[key]] for key in ("from", "to"))

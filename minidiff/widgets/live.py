@@ -10,7 +10,7 @@ import json
 import threading
 import traceback
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import anywidget
 import numpy as np
@@ -38,7 +38,7 @@ class Live(anywidget.AnyWidget):
         super().__init__(_esm=script + "export default { render: (here) => renderLive(here, CSS, render) };", **traits)
         self.on_msg(lambda _, content, buffers: self.ask(content, buffers))
 
-    def answer(self, request: dict, buffers: list[bytes]) -> Iterator[tuple[dict, list[bytes]]]:
+    def answer(self, request: dict, buffers: Sequence[bytes]) -> Iterator[tuple[dict, list[bytes]]]:
         """Yield (content, buffers), each a better answer than the one before."""
         raise NotImplementedError
 
@@ -46,7 +46,7 @@ class Live(anywidget.AnyWidget):
         """The HTML that stands here without a kernel; nothing if it is empty."""
         raise NotImplementedError
 
-    def ask(self, request: dict, buffers: list[bytes] = ()) -> None:
+    def ask(self, request: dict, buffers: Sequence[bytes] = ()) -> None:
         """What a message from the page does: this request takes the place of those that wait.
 
         One with `tell` is a command: it is carried out at once, whatever else goes on.
@@ -75,7 +75,7 @@ class Live(anywidget.AnyWidget):
                     return
             self._reply(*wanted)
 
-    def _reply(self, request: dict, buffers: list[bytes]) -> None:
+    def _reply(self, request: dict, buffers: Sequence[bytes]) -> None:
         here = {key: request[key] for key in ("id", "view") if key in request}
         try:
             for content, parts in self.answer(request, buffers):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import traitlets
@@ -32,7 +32,7 @@ class PaintMask(Live):
         self.picture, self.result, self.mask = picture, picture, torch.ones(picture.shape[2:], dtype=torch.bool)
         super().__init__(start={"prompt": prompt, "seed": seed})
 
-    def answer(self, request: dict, buffers: list[bytes]) -> Iterator[tuple[dict, list[bytes]]]:
+    def answer(self, request: dict, buffers: Sequence[bytes]) -> Iterator[tuple[dict, list[bytes]]]:
         kind = request["kind"]
         if kind == "paint":
             painted = torch.frombuffer(bytearray(buffers[0]), dtype=torch.uint8).reshape(self.mask.shape)

@@ -21,11 +21,12 @@ from torch import Tensor
 
 from .. import viz
 from ..data import to_uint8
+from ..samplers import Step
 
 FRONT = Path(__file__).parent / "js"
 BUDGET = 600_000  # bytes of pictures in one player; as text in a page they are a third more
 QUALITIES = (90, 80, 70, 60, 50, 40, 30, 20, 10)  # of JPEG, where lossless does not fit
-ENDS = {"</": "<\\/", "<!--": "<\\!--"}  # what would end or confuse a script inside a page
+ENDS = {"</": "<\\/", "<!--": "<\\u0021--"}  # what would end or confuse a script inside a page
 
 
 @cache
@@ -56,7 +57,7 @@ def pack(pictures: Sequence[np.ndarray], budget: int = BUDGET) -> list[dict]:
     if sum(each.nbytes for each in pictures) <= budget:
         files = [("png", _encoded(sheet, "PNG", compress_level=1)) for sheet, _ in sheets]
     else:
-        files = [("jpeg", _encoded(sheet, "JPEG", quality=_quality(sheets, budget))) for sheet, _ in sheets]
+        files = [("jpeg", file) for file in _fitted([sheet for sheet, _ in sheets], budget)]
     return [
         {
             "src": f"data:image/{kind};base64,{base64.b64encode(file).decode()}",
@@ -84,17 +85,25 @@ def _encoded(image: Image.Image, kind: str, **options) -> bytes:
     return file.getvalue()
 
 
-def _quality(sheets: list[tuple[Image.Image, int]], budget: int) -> int:
-    """The best quality that fits, judged by every eighth band of 16 rows: encoding all of it is the slow part."""
-    bands = []
-    for sheet, _ in sheets:
-        whole = np.asarray(sheet)
-        some = [whole[top : top + 16] for top in range(0, len(whole), 128)]
-        bands.append((Image.fromarray(np.concatenate(some)), len(whole) / sum(map(len, some))))
-    for quality in QUALITIES:
-        if sum(len(_encoded(band, "JPEG", quality=quality)) * share for band, share in bands) < 0.95 * budget:
-            return quality
-    return QUALITIES[-1]
+def _fitted(sheets: list[Image.Image], budget: int) -> list[bytes]:
+    """JPEG files below `budget` bytes together. The plain sheets first: what they leave goes to the noisy ones."""
+    bands = [_band(sheet) for sheet in sheets]
+    files: dict[int, bytes] = {}
+    left = budget
+    for k in sorted(range(len(sheets)), key=lambda k: len(_encoded(bands[k][0], "JPEG", quality=50)) * bands[k][1]):
+        share = 0.95 * left / (len(sheets) - len(files))
+        sizes = ((q, len(_encoded(bands[k][0], "JPEG", quality=q)) * bands[k][1]) for q in QUALITIES)
+        quality = next((q for q, size in sizes if size < share), QUALITIES[-1])
+        files[k] = _encoded(sheets[k], "JPEG", quality=quality)
+        left -= len(files[k])
+    return [files[k] for k in range(len(sheets))]
+
+
+def _band(sheet: Image.Image) -> tuple[Image.Image, float]:
+    """Every eighth band of 16 rows, by which qualities are judged fast, and how much larger the whole is."""
+    whole = np.asarray(sheet)
+    some = [whole[top : top + 16] for top in range(0, len(whole), 128)]
+    return Image.fromarray(np.concatenate(some)), len(whole) / sum(map(len, some))
 
 
 def axis(name: str, values: Sequence[str], at: int = 0, kind: str = "slider") -> dict:
@@ -133,7 +142,7 @@ class Player:
         alt: str,
         texts: Sequence[str] | None = None,
         views: dict[str, Sequence[int]] | None = None,
-        still_width: float | None = None,
+        still_width: int | None = None,
     ):
         axes = [each for each in axes if each["as"] == "slider" or len(each["values"]) > 1]  # one choice is none
         self.spec = {"label": label, "axes": axes, "panels": panels, "atlases": pack(pictures)}
@@ -141,7 +150,7 @@ class Player:
             self.spec["texts"] = list(texts)
         if views is not None:
             self.spec["views"] = [{"name": name, "panels": list(which)} for name, which in views.items()]
-        self.still = viz.Shown(viz.png_bytes(still), alt, still_width or min(640, 2 * still.width))
+        self.still = viz.Shown(viz.png_bytes(still), alt, float(still_width or min(640, 2 * still.width)))
 
     @property
     def html(self) -> str:
@@ -158,9 +167,11 @@ class Player:
         return {"text/html": self.html, "text/plain": f"[{self.still.alt}]"}
 
 
-def latent_free(x: Tensor, model) -> Tensor:
-    """xt or x0 as pictures: decoded where the model draws latents, shrunk to unit variance where it is louder."""
-    return viz.visible(x) if model is None or model.vae is None else model.pictures(x)
+def looked_at(step: Step, model=None) -> Step:
+    """The Step with pictures in it: decoded where the model draws latents; else xt at unit variance."""
+    if model is None or model.vae is None:
+        return Step(step.i, step.t, viz.visible(step.xt), step.x0)
+    return Step(step.i, step.t, model.pictures(step.xt), model.pictures(step.x0))
 
 
 def together(parts: Sequence[Tensor]) -> np.ndarray:

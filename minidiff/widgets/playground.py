@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from .. import samplers, viz
 from ..pipeline import TextToImage
 from .live import Live, raw
-from .player import latent_free
+from .player import looked_at
 from .scrubbers import StepScrubber
 
 SAMPLERS = ("dpmpp_2m", "ddim", "euler", "heun")
@@ -59,7 +59,7 @@ class Playground(Live):
         self.first = self._walk(start)
         super().__init__(start=start, vocabulary=model.tokenizer.words)
 
-    def answer(self, request: dict, buffers: list[bytes]) -> Iterator[tuple[dict, list[bytes]]]:
+    def answer(self, request: dict, buffers: Sequence[bytes]) -> Iterator[tuple[dict, list[bytes]]]:
         wanted = {key: request[key] for key in KEYS}
         if request["kind"] == "draw":
             if wanted["steps"] > FIRST:
@@ -70,8 +70,9 @@ class Playground(Live):
             for step in self._steps(wanted):
                 steps.append(step)
                 yield {"kind": "step", "status": f"Step {step.i} of {wanted['steps']}"}, []
-            xt, held = raw(torch.cat([latent_free(step.xt, self.model) for step in steps]))
-            _, guessed = raw(torch.cat([latent_free(step.x0, self.model) for step in steps]))
+            seen = [looked_at(step, self.model) for step in steps]
+            xt, held = raw(torch.cat([step.xt for step in seen]))
+            _, guessed = raw(torch.cat([step.x0 for step in seen]))
             times = [step.t for step in steps]
             yield {"kind": "walk", "settings": wanted, "picture": xt, "times": times}, [held, guessed]
         elif request["kind"] == "grid":
@@ -90,7 +91,7 @@ class Playground(Live):
             raise ValueError(f"there is no sampler {wanted['sampler']!r}; there are: {', '.join(SAMPLERS)}")
         if not 1 <= wanted["steps"] <= 200:
             raise ValueError(f"steps must be from 1 to 200, got {wanted['steps']}")
-        settings = wanted | {"sampler": getattr(samplers, wanted["sampler"])}
+        settings = wanted | {"sampler": getattr(samplers, wanted["sampler"]), "cfg_scale": float(wanted["cfg_scale"])}
         return self.model.walk(**settings)
 
     def _walk(self, wanted: dict) -> list:

@@ -20,7 +20,7 @@ KNOTS, FINE, SHOWN = 6, 41, 9  # places to drag, and points of a curve, and pict
 class Designed(Process):
     """A curve of noise levels through `knots`, even in t: alpha = cos(level pi/2), sigma = sin(level pi/2)."""
 
-    def __init__(self, knots: Sequence[float]):
+    def __init__(self, knots: Sequence[float | int]):
         if len(knots) < 2 or knots[0] != 0 or knots[-1] != 1 or any(a > b for a, b in pairwise(knots)):
             raise ValueError(f"the levels must rise from 0 to 1, got {list(knots)}")
         self.knots = [float(knot) for knot in knots]
@@ -63,7 +63,7 @@ class ScheduleDesigner(Live):
         self.process = Designed(knots)
         super().__init__(start={"knots": knots, "levels": levels})
 
-    def answer(self, request: dict, buffers: list[bytes]) -> Iterator[tuple[dict, list[bytes]]]:
+    def answer(self, request: dict, buffers: Sequence[bytes]) -> Iterator[tuple[dict, list[bytes]]]:
         self.process = Designed(request["knots"])
         rows = [self._along(self.process)]
         if request.get("beside"):

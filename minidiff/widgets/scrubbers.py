@@ -16,7 +16,7 @@ from .. import samplers, viz
 from ..process import DDPM, EDM, Cosine, Flow, Process, unit_noise
 from ..samplers import Step
 from ..text import split_weights, split_words
-from .player import Player, axis, latent_free, panel, pixels, together
+from .player import Player, axis, looked_at, panel, pixels, together
 
 BINS, REACH = 48, 4.0  # of a histogram, which runs from -REACH to REACH
 
@@ -32,7 +32,7 @@ class StepScrubber(Player):
         if not steps:
             raise ValueError("a scrubber needs at least one step")
         n, last = len(steps[0].xt), len(steps) - 1
-        decoded = [Step(s.i, s.t, latent_free(s.xt, model), latent_free(s.x0, model)) for s in steps]
+        decoded = [looked_at(step, model) for step in steps]
         if decoded[0].xt.shape[1] not in (1, 3):
             raise ValueError(f"these steps hold latents {tuple(steps[0].xt.shape)}: give the model that decodes them")
         few = [Step(s.i, s.t, s.xt[:2], s.x0[:2]) for s in decoded]
@@ -122,8 +122,9 @@ class SamplerRace(Player):
         for solver, many in tqdm(list(product(solvers, steps)), disable=not progress, unit="walk"):
             starts[solver.__name__, many] = len(held)
             for step in model.walk(prompts, steps=many, sampler=solver, **settings):
-                held.append(latent_free(step.xt, model))
-                guessed.append(latent_free(step.x0, model))
+                seen = looked_at(step, model)
+                held.append(seen.xt)
+                guessed.append(seen.x0)
         last = len(steps) - 1
 
         def panels(title: str, atlas: int) -> list[dict]:
@@ -178,7 +179,7 @@ class GuidanceExplorer(Player):
         self,
         model,
         prompt: str,
-        scales: Sequence[float] = (1, 1.5, 2, 3, 5, 8, 12),
+        scales: Sequence[float | int] = (1, 1.5, 2, 3, 5, 8, 12),
         negatives: Sequence[str] = ("",),
         intervals: Sequence[tuple[float, float]] = ((0.0, 1.0),),
         n: int = 8,
@@ -189,7 +190,7 @@ class GuidanceExplorer(Player):
         lattice = list(product(scales, negatives, intervals))
         drawn, texts = [], []
         for scale, negative, interval in tqdm(lattice, disable=not progress, unit="row"):
-            about = dict(cfg_scale=scale, interval=interval, **settings)
+            about = dict(cfg_scale=float(scale), interval=interval, **settings)
             drawn.append(model.draw([prompt] * n, negative, **about))
             told = f"guidance {scale:g}" + (f", negative prompt {negative!r}" if negative else "")
             if interval != (0.0, 1.0):
@@ -220,7 +221,7 @@ class WordHeat(Player):
                 steps.append(step)
                 calls.append(len(next(iter(maps.values()))) - 1)  # the last step asks no more: the call before it
         names = split_words(split_weights(prompt)[0])
-        pictures = torch.cat([latent_free(step.x0, model) for step in steps])
+        pictures = torch.cat([looked_at(step, model).x0 for step in steps])
         side = model.picture_shape[1:]
         layers = {name: _heat([m[0] for m in found], len(names), calls, side) for name, found in maps.items()}
         if not layers or not names:

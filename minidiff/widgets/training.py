@@ -52,7 +52,7 @@ class TrainingBoard(Live):
         self._thread = threading.Thread(target=self._train, daemon=True)
         self._thread.start()
 
-    def answer(self, request: dict, buffers: list[bytes]) -> Iterator[tuple[dict, list[bytes]]]:
+    def answer(self, request: dict, buffers: Sequence[bytes]) -> Iterator[tuple[dict, list[bytes]]]:
         getattr(self, {"pause": "pause", "go": "go", "stop": "stop", "look": "told"}[request["kind"]])()
         yield self.told(), []
         if self.moments:

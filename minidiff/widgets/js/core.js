@@ -91,13 +91,16 @@ export function rawAtlas(bytes, { n, width, height, channels }) {
 
 export function drawPicture(context, atlas, index, x, y, w = atlas.width, height = atlas.height) {
   const { image, columns, width } = atlas;
-  const left = (index % columns) * width, top = Math.floor(index / columns) * atlas.height;
+  const left = (index % columns) * width,
+    top = Math.floor(index / columns) * atlas.height;
   context.drawImage(image, left, top, width, atlas.height, x, y, w, height);
 }
 
 // Pictures [first, first + count) of the atlas on the canvas, `columns` in a row, a grey line between them.
 export function drawGrid(canvas, atlas, first, count, columns) {
-  const rows = Math.ceil(count / columns), w = atlas.width + 1, height = atlas.height + 1;
+  const rows = Math.ceil(count / columns),
+    w = atlas.width + 1,
+    height = atlas.height + 1;
   if (canvas.width !== columns * w - 1 || canvas.height !== rows * height - 1) {
     canvas.width = columns * w - 1;
     canvas.height = rows * height - 1;
@@ -142,7 +145,8 @@ function drawHeat(canvas, atlas, frame, strength = 0.85) {
 
 // A histogram: heights from 0 to 255, over the numbers `from` to `to`.
 function drawBars(canvas, heights, [from, to], colour) {
-  const width = 300, height = 150;
+  const width = 300,
+    height = 150;
   const ratio = Math.max(1, Math.ceil(window.devicePixelRatio || 1));
   canvas.width = width * ratio;
   canvas.height = height * ratio;
@@ -165,7 +169,8 @@ function drawBars(canvas, heights, [from, to], colour) {
 // Plays an axis: a button and a speed. Someone who asked for less motion gets slow pages, not a film.
 function playButtons(length, get, set) {
   const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
-  let speed = calm ? 1 : Math.max(4, Math.min(15, length / 4)), running = 0;
+  let speed = calm ? 1 : Math.max(4, Math.min(15, length / 4)),
+    running = 0;
   const start = speed;
   const button = h("button", { type: "button", onclick: () => (running ? stop() : play()) }, "Play");
   const labels = ["half speed", "normal speed", "double speed"];
@@ -197,7 +202,8 @@ function playButtons(length, get, set) {
 // The whole part of a number of pixels that a picture's pixel gets, so that `panels` fit into the page.
 function fit(canvases, available) {
   const n = canvases.length;
-  const wide = Math.max(...canvases.map((c) => c.width)), tall = Math.max(...canvases.map((c) => c.height));
+  const wide = Math.max(...canvases.map((c) => c.width)),
+    tall = Math.max(...canvases.map((c) => c.height));
   const beside = Math.min((available - 20 * (n - 1)) / (n * wide), 360 / tall);
   const below = Math.min(available / wide, 420 / n / tall);
   return Math.max(1, Math.min(8, Math.floor(Math.max(beside, below))));
@@ -232,7 +238,10 @@ export function player(box, spec, atlases) {
 
   function layout() {
     const pictures = view.panels.map((i) => panels[i]).filter((panel) => !panel.bars);
-    const scale = fit(pictures.map((panel) => panel.canvas), box.clientWidth || 640);
+    const scale = fit(
+      pictures.map((panel) => panel.canvas),
+      box.clientWidth || 640,
+    );
     for (const { canvas } of pictures) canvas.style.width = `${canvas.width * scale}px`;
     for (const { canvas, bars } of panels) if (bars) canvas.style.width = "300px";
   }
@@ -244,10 +253,14 @@ export function player(box, spec, atlases) {
     };
     if (axis.as === "choice") return choice(axis.name, axis.values, axis.at, set);
     if (axis.as === "words") return words(axis.name, axis.values, axis.at, set);
-    const film = playButtons(axis.values.length, () => at[i], (value) => {
-      controls[i].set(value);
-      set(value);
-    });
+    const film = playButtons(
+      axis.values.length,
+      () => at[i],
+      (value) => {
+        controls[i].set(value);
+        set(value);
+      },
+    );
     return slider(axis.name, axis.values, axis.at, (value) => (film.stop(), set(value)), ...film.buttons);
   });
   const look = (i) => {
@@ -256,7 +269,12 @@ export function player(box, spec, atlases) {
     draw();
     layout();
   };
-  const looks = choice("Show", views.map((v) => v.name), 0, look);
+  const looks = choice(
+    "Show",
+    views.map((v) => v.name),
+    0,
+    look,
+  );
   box.append(
     ...controls.map((control) => control.el),
     ...(views.length > 1 ? [looks.el] : []),

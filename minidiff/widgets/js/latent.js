@@ -2,11 +2,13 @@
 
 import { choice, drawGrid, drawPicture, h, rawAtlas, slider } from "./core.js";
 
-const FINE = 41, SIDE = 360;
+const FINE = 41,
+  SIDE = 360;
 
 function render(box, kernel, model) {
   const { reach, lattice, places } = model.get("start");
-  const ticks = Array.from({ length: FINE }, (_, i) => ((i / (FINE - 1)) * 2 - 1) * reach), names = ticks.map((v) => v.toFixed(2));
+  const ticks = Array.from({ length: FINE }, (_, i) => ((i / (FINE - 1)) * 2 - 1) * reach),
+    names = ticks.map((v) => v.toFixed(2));
   const map = h("canvas", { role: "img", "aria-label": "Decoded pictures over the plane" });
   const marks = h("svg", { viewBox: "0 0 100 100", "aria-hidden": "true" });
   const dot = h("circle", { r: 2.2, fill: "none", stroke: "#ff8c00", "stroke-width": 1.2 });
@@ -15,15 +17,19 @@ function render(box, kernel, model) {
   const sheet = h("div", { class: "md-sheet md-map" }, map, marks);
   const picture = h("canvas", { role: "img", "aria-label": "Not decoded yet" });
   const walk = h("canvas", { role: "img", "aria-label": "Not decoded yet" });
-  const point = [0, 0], ends = [0, 1];
-  let steps = null, known = null, begun = false;
+  const point = [0, 0],
+    ends = [0, 1];
+  let steps = null,
+    known = null,
+    begun = false;
 
   const ask = () => {
     for (const [key, value] of Object.entries(spot(point))) dot.setAttribute(key, value);
     kernel.ask({ kind: "point", right: point[0], up: point[1] });
   };
   const axes = ["First direction", "Second direction"].map((name, i) =>
-    slider(name, names, (FINE - 1) / 2, (k) => ask((point[i] = ticks[k]))));
+    slider(name, names, (FINE - 1) / 2, (k) => ask((point[i] = ticks[k]))),
+  );
   const put = (event) => {
     const area = sheet.getBoundingClientRect();
     const shares = [(event.clientX - area.left) / area.width, 1 - (event.clientY - area.top) / area.height];
@@ -38,11 +44,18 @@ function render(box, kernel, model) {
   sheet.addEventListener("pointermove", (event) => event.buttons && put(event));
 
   const numbers = places.map((_, i) => `picture ${i + 1}`);
-  const pick = ["Walk from", "to"].map((name, i) => choice(name, numbers, i, (k) => {
-    ends[i] = k;
-    kernel.ask({ kind: "walk", from: ends[0], to: ends[1] });
-  }));
-  const along = slider("Along the walk", Array.from({ length: 11 }, (_, i) => `${10 * i} %`), 0, show);
+  const pick = ["Walk from", "to"].map((name, i) =>
+    choice(name, numbers, i, (k) => {
+      ends[i] = k;
+      kernel.ask({ kind: "walk", from: ends[0], to: ends[1] });
+    }),
+  );
+  const along = slider(
+    "Along the walk",
+    Array.from({ length: 11 }, (_, i) => `${10 * i} %`),
+    0,
+    show,
+  );
   function show(i) {
     if (!steps) return;
     drawGrid(walk, steps, i, 1, 1);
@@ -54,10 +67,14 @@ function render(box, kernel, model) {
   box.append(
     ...axes.map((a) => a.el),
     kernel.status,
-    h("div", { class: "md-panels" },
+    h(
+      "div",
+      { class: "md-panels" },
       h("figure", {}, h("figcaption", {}, "the plane: drag the orange ring; blue dots are the given pictures"), sheet),
-      h("figure", {}, h("figcaption", {}, "decoded there"), picture)),
-    ...pick.map((p) => p.el), along.el,
+      h("figure", {}, h("figcaption", {}, "decoded there"), picture),
+    ),
+    ...pick.map((p) => p.el),
+    along.el,
     h("figure", {}, h("figcaption", {}, "decoded on the walk"), walk),
   );
   kernel.on((answer, buffers) => {

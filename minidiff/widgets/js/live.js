@@ -2,7 +2,8 @@
 
 import { h, root } from "./core.js";
 
-const PAUSE = 60, BUSY = 500; // ms: between two requests; until the kernel counts as busy
+const PAUSE = 60,
+  BUSY = 500; // ms: between two requests; until the kernel counts as busy
 
 // `render(box, kernel, model)` builds the widget; it may return what to do when it goes.
 export function renderLive({ model, el }, css, render) {
@@ -21,7 +22,10 @@ export function renderLive({ model, el }, css, render) {
 function connect(model) {
   const view = Math.random().toString(36).slice(2);
   const status = h("div", { class: "md-status", role: "status" });
-  let latest = 0, waiting = null, timer = 0, busy = 0;
+  let latest = 0,
+    waiting = null,
+    timer = 0,
+    busy = 0;
   const listeners = [];
 
   function send() {
@@ -45,7 +49,11 @@ function connect(model) {
       return;
     }
     status.replaceChildren(answer.status || "");
-    for (const listener of listeners) listener(answer, buffers.map((part) => new Uint8Array(part.buffer || part)));
+    for (const listener of listeners)
+      listener(
+        answer,
+        buffers.map((part) => new Uint8Array(part.buffer || part)),
+      );
   }
   model.on("msg:custom", heard);
 

@@ -2,25 +2,52 @@
 
 import { choice, drawGrid, h, rawAtlas } from "./core.js";
 
-const W = 420, H = 200, LEFT = 40, FINE = 80;
+const W = 420,
+  H = 200,
+  LEFT = 40,
+  FINE = 80;
 
 function chart(title, low, high, curves) {
   const paths = curves.map(([, style]) => h("path", { class: style, fill: "none", "stroke-width": 2.5 }));
-  const other = curves.map(([, style]) => h("path", { class: style, fill: "none", "stroke-width": 1.2, opacity: 0.75 }));
-  const plot = h("svg", { viewBox: `0 -6 ${W + 10} ${H + 26}`, width: W, role: "group", "aria-label": title },
+  const other = curves.map(([, style]) =>
+    h("path", { class: style, fill: "none", "stroke-width": 1.2, opacity: 0.75 }),
+  );
+  const plot = h(
+    "svg",
+    { viewBox: `0 -6 ${W + 10} ${H + 26}`, width: W, role: "group", "aria-label": title },
     h("path", { d: `M${LEFT} 0V${H}H${W}`, fill: "none", stroke: "currentColor" }),
-    h("text", { x: LEFT - 6, y: 8, "text-anchor": "end" }, high), h("text", { x: LEFT - 6, y: H, "text-anchor": "end" }, low),
-    h("text", { x: LEFT, y: H + 16 }, "t = 0, picture"), h("text", { x: W, y: H + 16, "text-anchor": "end" }, "t = 1, noise"), ...other, ...paths);
-  const keys = curves.map(([name, style]) => h("span", { class: "md-key" },
-    h("svg", { width: 34, height: 10, "aria-hidden": "true" }, h("path", { d: "M0 5H34", class: style, "stroke-width": 3, fill: "none" })), ` ${name}`));
+    h("text", { x: LEFT - 6, y: 8, "text-anchor": "end" }, high),
+    h("text", { x: LEFT - 6, y: H, "text-anchor": "end" }, low),
+    h("text", { x: LEFT, y: H + 16 }, "t = 0, picture"),
+    h("text", { x: W, y: H + 16, "text-anchor": "end" }, "t = 1, noise"),
+    ...other,
+    ...paths,
+  );
+  const keys = curves.map(([name, style]) =>
+    h(
+      "span",
+      { class: "md-key" },
+      h(
+        "svg",
+        { width: 34, height: 10, "aria-hidden": "true" },
+        h("path", { d: "M0 5H34", class: style, "stroke-width": 3, fill: "none" }),
+      ),
+      ` ${name}`,
+    ),
+  );
   const el = h("figure", {}, h("figcaption", { class: "md-keys" }, ...keys), plot);
-  const draw = (which, functions) => functions.forEach((f, i) => which[i].setAttribute("d", f ? pathOf((t) => (f(t) - low) / (high - low)) : ""));
+  const draw = (which, functions) =>
+    functions.forEach((f, i) => which[i].setAttribute("d", f ? pathOf((t) => (f(t) - low) / (high - low)) : ""));
   return { el, plot, draw: (fs) => draw(paths, fs), compare: (fs) => draw(other, fs) };
 }
-const pathOf = (f) => "M" + Array.from({ length: FINE + 1 }, (_, i) => i / FINE)
-  .map((t) => `${(LEFT + t * (W - LEFT)).toFixed(1)} ${(H * (1 - Math.min(1, Math.max(0, f(t))))).toFixed(1)}`).join("L");
+const pathOf = (f) =>
+  "M" +
+  Array.from({ length: FINE + 1 }, (_, i) => i / FINE)
+    .map((t) => `${(LEFT + t * (W - LEFT)).toFixed(1)} ${(H * (1 - Math.min(1, Math.max(0, f(t))))).toFixed(1)}`)
+    .join("L");
 const between = (values) => (t) => {
-  const place = t * (values.length - 1), left = Math.min(values.length - 2, Math.floor(place));
+  const place = t * (values.length - 1),
+    left = Math.min(values.length - 2, Math.floor(place));
   return values[left] + (place - left) * (values[left + 1] - values[left]);
 };
 const alpha = (level) => (t) => Math.cos((level(t) * Math.PI) / 2);
@@ -28,28 +55,55 @@ const sigma = (level) => (t) => Math.sin((level(t) * Math.PI) / 2);
 const logsnr = (level) => (t) => 2 * Math.log(Math.max(1e-9, alpha(level)(t)) / Math.max(1e-9, sigma(level)(t)));
 
 function render(box, kernel, model) {
-  const { knots: first, levels } = model.get("start"), names = Object.keys(levels);
-  let knots = [...first], beside = "";
+  const { knots: first, levels } = model.get("start"),
+    names = Object.keys(levels);
+  let knots = [...first],
+    beside = "";
   const level = chart("The noise level over time, with points to drag", 0, 1, [["level", "md-one"]]);
-  const scales = chart("alpha and sigma over time", 0, 1, [["alpha", "md-one"], ["sigma", "md-two"]]);
+  const scales = chart("alpha and sigma over time", 0, 1, [
+    ["alpha", "md-one"],
+    ["sigma", "md-two"],
+  ]);
   const ratio = chart("logsnr over time", -12, 12, [["logsnr", "md-three"]]);
   const canvases = [0, 1].map(() => h("canvas", { role: "img" }));
   const figures = canvases.map((canvas) => h("figure", {}, h("figcaption"), canvas));
 
   const points = knots.map((_, i) => {
     const fixed = i === 0 || i === knots.length - 1;
-    const point = h("circle", { r: fixed ? 4 : 9, cx: LEFT + (i / (knots.length - 1)) * (W - LEFT), fill: fixed ? "currentColor" : "var(--md-accent)" });
+    const point = h("circle", {
+      r: fixed ? 4 : 9,
+      cx: LEFT + (i / (knots.length - 1)) * (W - LEFT),
+      fill: fixed ? "currentColor" : "var(--md-accent)",
+    });
     if (fixed) return point;
-    for (const [key, value] of Object.entries({ tabindex: 0, role: "slider", "aria-valuemin": 0, "aria-valuemax": 1, "aria-orientation": "vertical",
-      "aria-label": `Noise level at t = ${(i / (knots.length - 1)).toFixed(1)}`, style: "cursor: ns-resize; touch-action: none" })) point.setAttribute(key, value);
+    for (const [key, value] of Object.entries({
+      tabindex: 0,
+      role: "slider",
+      "aria-valuemin": 0,
+      "aria-valuemax": 1,
+      "aria-orientation": "vertical",
+      "aria-label": `Noise level at t = ${(i / (knots.length - 1)).toFixed(1)}`,
+      style: "cursor: ns-resize; touch-action: none",
+    }))
+      point.setAttribute(key, value);
     point.addEventListener("pointerdown", (event) => point.setPointerCapture(event.pointerId));
     point.addEventListener("pointermove", (event) => {
       if (!event.buttons) return;
-      const area = level.plot.getBoundingClientRect(), unit = area.height / (H + 26);
+      const area = level.plot.getBoundingClientRect(),
+        unit = area.height / (H + 26);
       move(i, 1 - ((event.clientY - area.top) / unit - 6) / H);
     });
     point.addEventListener("keydown", (event) => {
-      const by = { ArrowUp: 0.05, ArrowRight: 0.05, ArrowDown: -0.05, ArrowLeft: -0.05, PageUp: 0.2, PageDown: -0.2, Home: -1, End: 1 }[event.key];
+      const by = {
+        ArrowUp: 0.05,
+        ArrowRight: 0.05,
+        ArrowDown: -0.05,
+        ArrowLeft: -0.05,
+        PageUp: 0.2,
+        PageDown: -0.2,
+        Home: -1,
+        End: 1,
+      }[event.key];
       if (!by) return;
       event.preventDefault();
       move(i, knots[i] + by);
@@ -61,11 +115,14 @@ function render(box, kernel, model) {
   // The curve stays one that rises: a point takes its neighbours along.
   function move(i, value) {
     const to = Math.round(100 * Math.min(1, Math.max(0, value))) / 100;
-    knots = knots.map((v, k) => (k === 0 || k === knots.length - 1 ? v : k < i ? Math.min(v, to) : k > i ? Math.max(v, to) : to));
+    knots = knots.map((v, k) =>
+      k === 0 || k === knots.length - 1 ? v : k < i ? Math.min(v, to) : k > i ? Math.max(v, to) : to,
+    );
     changed();
   }
   function changed() {
-    const mine = between(knots), other = beside && between(levels[beside]);
+    const mine = between(knots),
+      other = beside && between(levels[beside]);
     level.draw([mine]);
     scales.draw([alpha(mine), sigma(mine)]);
     ratio.draw([logsnr(mine)]);
@@ -86,12 +143,22 @@ function render(box, kernel, model) {
     changed();
   });
   const compare = choice("Compare with", ["nothing", ...names], 0, (i) => changed((beside = i ? names[i - 1] : "")));
-  box.append(from.el, compare.el,
-    h("p", { class: "md-hint" }, "Drag the points of the first curve, or reach them by Tab and move them with the arrow keys. The thin curves are those of the process to compare with; alpha and sigma are at unit variance."),
-    h("div", { class: "md-panels" }, level.el, scales.el, ratio.el), kernel.status, ...figures);
+  box.append(
+    from.el,
+    compare.el,
+    h(
+      "p",
+      { class: "md-hint" },
+      "Drag the points of the first curve, or reach them by Tab and move them with the arrow keys. The thin curves are those of the process to compare with; alpha and sigma are at unit variance.",
+    ),
+    h("div", { class: "md-panels" }, level.el, scales.el, ratio.el),
+    kernel.status,
+    ...figures,
+  );
   kernel.on((answer, buffers) => {
     if (answer.kind !== "pictures") return;
-    const atlas = rawAtlas(buffers[0], answer.picture), each = answer.columns * answer.rows;
+    const atlas = rawAtlas(buffers[0], answer.picture),
+      each = answer.columns * answer.rows;
     figures.forEach((figure, i) => {
       figure.hidden = answer.picture.n <= i * each;
       if (figure.hidden) return;
