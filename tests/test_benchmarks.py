@@ -31,6 +31,12 @@ RESULTS = {
         "training": SPEED | {"format": "float32", "parameters": [1, 2], "batches": [64, 128]},
         "drawing": SPEED,
     },
+    "widgets": ABOUT
+    | {
+        "rounds": 5,
+        "kernel": {"seconds": SPREAD, "bytes": 987654},
+        "page": {"p50": 20.0, "p95": 30.0, "shown": 40, "keys": 40, "blank": 0},
+    },
     "steps": ABOUT | JUDGED | {"many": 100, "rows": [STEPS]},
 }
 

@@ -53,6 +53,7 @@ LIVE = {
 }
 NAMES = [*PLAYERS, *LIVE]
 SHOTS = [("light-1024", 1024, 768), ("light-1920", 1920, 1080), ("dark-1920", 1920, 1080), ("dark-1024", 1024, 768)]
+ROOTS = ".minidiff:not([class*=minidiff-still] *)"  # not the player that stands where no kernel is
 PIXELS = """canvas => Array.from(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data)"""
 
 
@@ -75,14 +76,14 @@ def opened(tmp_path_factory):
             browser.open_lab(page, address)
             page.evaluate("jupyterapp.commands.execute('application:toggle-left-area')")
             cells = browser.run_all(page)
-            page.locator(".minidiff").nth(len(NAMES) - 1).wait_for(timeout=browser.RUN)
+            page.locator(ROOTS).nth(len(NAMES) - 1).wait_for(timeout=browser.RUN)
             yield page, home, cells, address
 
 
 @pytest.fixture
 def widget(opened):
     page = opened[0]
-    return lambda name: page.locator(".minidiff").nth(NAMES.index(name))
+    return lambda name: page.locator(ROOTS).nth(NAMES.index(name))
 
 
 def pixels(canvas) -> np.ndarray:
@@ -165,7 +166,7 @@ def unpack(atlas: dict) -> np.ndarray:
 def test_run_all_shows_every_widget_and_asks_nobody_else(opened):
     page, _, cells, _ = opened
     assert not [o for cell in cells for o in cell["outputs"] if o["output_type"] == "error"]
-    assert page.locator(".minidiff").count() == len(NAMES)
+    assert page.locator(ROOTS).count() == len(NAMES)
     assert {host for host in page.hosts if not host.startswith(("data:", "blob:"))} <= {
         "http://127.0.0.1",
         "ws://127.0.0.1",
