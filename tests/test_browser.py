@@ -70,7 +70,7 @@ def test_lesson_00(lab, page, tmp_path):
     drawn, prompt = pixels(picture), box.get_by_label("Prompt", exact=True)
     prompt.fill("a sevn")
     prompt.press("Enter")
-    box.get_by_role("alert").get_by_text("seven").wait_for(timeout=20_000)
+    box.get_by_role("alert").filter(has_text="seven").wait_for(timeout=20_000)
     page.screenshot(path=shots / "unknown-word.png")
     prompt.fill("a two")
     box.get_by_role("button", name="Draw", exact=True).click()

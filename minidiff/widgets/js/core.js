@@ -282,6 +282,11 @@ export function player(box, spec, atlases) {
     ...(spec.texts ? [text] : []),
   );
   look(0);
+  if (panels.some((panel) => panel.bars)) { // their colour is that of the text
+    const dark = { attributes: true, attributeFilter: ["data-jp-theme-light"] };
+    new MutationObserver(() => setTimeout(draw, 300)).observe(document.body, dark); // when its style sheet is there
+    window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  }
   let width = box.clientWidth; // 0 before the box is in the page
   new ResizeObserver(() => {
     if (box.clientWidth !== width) layout();

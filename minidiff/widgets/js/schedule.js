@@ -2,7 +2,7 @@
 
 import { choice, drawGrid, h, rawAtlas } from "./core.js";
 
-const W = 420,
+const W = 390,
   H = 200,
   LEFT = 40,
   FINE = 80;
