@@ -99,7 +99,7 @@ def test_all_scripts_together_are_small_and_fetch_nothing():
     for file in files:
         text = file.read_text().replace("http://www.w3.org/2000/svg", "")  # a name, not an address
         assert not re.search(r"https?:|fetch\(|XMLHttpRequest|import\(|WebSocket|@import|url\(", text), file.name
-        assert max(map(len, text.splitlines())) <= 200, file.name
+        assert "</" not in text and "<!--" not in text, "it would end the script inside a page"
 
 
 # --- players ---
@@ -178,16 +178,12 @@ def test_word_heat_shows_the_attention_of_each_word_and_step(model):
     with model.watch_words() as maps:
         walk = list(model.walk("seven one", steps=3))
     (layer,) = maps.values()
-    heat = unpacked(made.spec["atlases"][1], 8)[..., 0]
-    for word in range(2):
-        for i in range(4):
-            seen = layer[min(i, 2)][0].mean(0)[:, word]
-            if seen.std() > 0.02:
-                small = heat[word * 4 + i].reshape(-1, 8, 8).mean(0).astype(float)
-                large = torch.nn.functional.interpolate(
-                    seen.view(1, 1, *[int(len(seen) ** 0.5)] * 2), (8, 8), mode="bilinear"
-                )
-                assert np.corrcoef(small.ravel(), large.numpy().ravel())[0, 1] > 0.99
+    seen = torch.stack([layer[min(i, 2)][0].mean(0).T for i in range(4)], 1)  # words, steps, pixels
+    side = int(seen.shape[-1] ** 0.5)
+    wanted = torch.nn.functional.interpolate(seen.view(2, 4, side, side), (8, 8), mode="bilinear")
+    wanted = (wanted - wanted.min()) / (wanted.max() - wanted.min())
+    heat = unpacked(made.spec["atlases"][1], 8)[..., 0].reshape(2, 4, 8, 8)
+    assert np.abs(heat - 255 * wanted.numpy()).max() <= 1
     np.testing.assert_array_equal(shown(made, 0, 2), player.pixels(walk[2].x0))
     with pytest.raises(ValueError, match="the prompt has none"):
         widgets.WordHeat(model, "", steps=1)

@@ -26,7 +26,6 @@ from ..samplers import Step
 FRONT = Path(__file__).parent / "js"
 BUDGET = 600_000  # bytes of pictures in one player; as text in a page they are a third more
 QUALITIES = (90, 80, 70, 60, 50, 40, 30, 20, 10)  # of JPEG, where lossless does not fit
-ENDS = {"</": "<\\/", "<!--": "<\\u0021--"}  # what would end or confuse a script inside a page
 
 
 @cache
@@ -154,10 +153,10 @@ class Player:
 
     @property
     def html(self) -> str:
-        data = json.dumps(self.spec, ensure_ascii=False, separators=(",", ":"))
+        data = json.dumps(self.spec, ensure_ascii=False, separators=(",", ":")).replace(
+            "<", "\\u003c"
+        )  # no tag ends it
         script = javascript("core", "page") + f"\nstart(place, {json.dumps(style())});"
-        for end, harmless in ENDS.items():
-            data, script = data.replace(end, harmless), script.replace(end, harmless)
         return (
             f'<div class="minidiff-player">{self.still.html}<script type="application/json">{data}</script>'
             f"<script>(() => {{\nconst place = document.currentScript.parentElement;\n{script}\n}})();</script></div>"
