@@ -153,9 +153,8 @@ class Player:
 
     @property
     def html(self) -> str:
-        data = json.dumps(self.spec, ensure_ascii=False, separators=(",", ":")).replace(
-            "<", "\\u003c"
-        )  # no tag ends it
+        data = json.dumps(self.spec, ensure_ascii=False, separators=(",", ":"))
+        data = data.replace("<", "\\u003c")  # no tag in it can end it
         script = javascript("core", "page") + f"\nstart(place, {json.dumps(style())});"
         return (
             f'<div class="minidiff-player">{self.still.html}<script type="application/json">{data}</script>'
