@@ -196,6 +196,18 @@ def guidance(r: dict) -> str:
     return "\n\n".join(tables) + about + origin(r)
 
 
+def widgets(r: dict) -> str:
+    k, p = r["kernel"], r["page"]
+    rows = [
+        ["kernel, ms to show 50 steps of 32 pictures", f"{1000 * k['seconds']['median']:.0f}", "at most 150"],
+        ["sent, MB", f"{k['bytes'] / 1e6:.2f}", "at most 1"],
+        ["from a key to its pixels, ms: median and 95 %", f"{p['p50']:.0f}, {p['p95']:.0f}", "95 %: at most 33"],
+        [f"frames shown of {p['keys']} keys at 30 a second, least of {r['rounds']} rounds", f"{p['shown']}", "all"],
+        ["blank frames", f"{p['blank']}", "none"],
+    ]
+    return table(["what", "measured", "goal"], rows) + origin(r)
+
+
 TABLES = {
     "quality": quality,
     "peers": peers,
@@ -205,6 +217,7 @@ TABLES = {
     "painted": painted_curve,
     "prompts": prompts,
     "guidance": guidance,
+    "widgets": widgets,
 }
 
 

@@ -1,4 +1,4 @@
-"""The command line: minidiff lab | demo | train | sample | progress | grade | doctor."""
+"""The command line: minidiff lab | playground | export | demo | train | sample | progress | grade | doctor."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 EPILOG = """examples:
   minidiff lab                                    open the course
+  minidiff playground                             one page to draw with, for a projector
   minidiff demo --seconds 60                      train from nothing, watch noise become digits
   minidiff sample "a seven" --out seven.png       draw with the shipped model
   minidiff train mnist                            make the shipped weights again
@@ -59,8 +60,27 @@ def parser() -> argparse.ArgumentParser:
     p = add("lab", "open the course in JupyterLab", "  minidiff lab\n  minidiff lab --no-browser --port 8899")
     p.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
     p.add_argument("--port", type=positive, help="default: a free one")
-    p.add_argument("notebook", nargs="?", help="file in notebooks/; default: lesson 00")
+    p.add_argument("notebook", nargs="?", help="file in notebooks/, or playground; default: lesson 00")
     p.set_defaults(run=run_lab)
+
+    p = add(
+        "playground",
+        "draw in one page without code, for a classroom projector",
+        "  minidiff playground\n  minidiff lab playground                  the same as a notebook",
+    )
+    p.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
+    p.add_argument("--port", type=positive, help="default: a free one")
+    p.set_defaults(run=run_playground)
+
+    p = add(
+        "export",
+        "write a notebook as one page that needs no kernel and no network",
+        "  minidiff export notebooks/00_start_here.ipynb\n"
+        "  minidiff export notebooks/00_start_here.ipynb --out lesson.html",
+    )
+    p.add_argument("notebook", type=Path, help="a notebook that was run and saved")
+    p.add_argument("--out", type=Path, help="page to write (default: the notebook's name with .html, here)")
+    p.set_defaults(run=run_export)
 
     p = add(
         "demo",
@@ -144,6 +164,20 @@ def run_lab(args) -> int:
     from .lab import lab
 
     return lab(browser=not args.no_browser, port=args.port, notebook=args.notebook)
+
+
+def run_playground(args) -> int:
+    from .lab import playground
+
+    return playground(browser=not args.no_browser, port=args.port)
+
+
+def run_export(args) -> int:
+    from .export import export
+
+    out = export(args.notebook, args.out or Path(f"{args.notebook.stem}.html"))
+    print(f"Wrote {out} ({out.stat().st_size / 1e6:.2f} MB). It opens in any browser, without a network.")
+    return 0
 
 
 def run_doctor(args) -> int:

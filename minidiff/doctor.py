@@ -16,8 +16,8 @@ Row = tuple[str, str]
 Problem = tuple[str, str]  # what is wrong, what mends it
 
 HERE = Path(__file__).resolve().parent
-PACKAGES = ["minidiff", "torch", "torchvision", "numpy", "jupyterlab", "ipywidgets"]
-WIDGETS = [("jupyterlab", 4), ("ipywidgets", 8), ("jupyterlab_widgets", 3)]  # least major versions
+PACKAGES = ["minidiff", "torch", "torchvision", "numpy", "jupyterlab", "ipywidgets", "anywidget"]
+WIDGETS = [("jupyterlab", 4), ("ipywidgets", 8), ("jupyterlab_widgets", 3), ("anywidget", 0)]  # least major versions
 IN_CHECKOUT = (HERE.parent / "Makefile").is_file()
 
 

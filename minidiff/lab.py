@@ -1,5 +1,6 @@
-"""`minidiff lab`: JupyterLab on a lesson, on this machine only, until Ctrl-C."""
+"""`minidiff lab` and `minidiff playground`: JupyterLab, or one page, on this machine only, until Ctrl-C."""
 
+import importlib.util
 import json
 import os
 import secrets
@@ -15,6 +16,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 ROOT = Path(__file__).resolve().parent.parent  # the checkout; site-packages, without lessons, if installed
+# Voila's page asks for fonts from elsewhere; a page with this header may only ask this server.
+OFFLINE = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob: ws:"
+PLAYGROUND = "minidiff/widgets/playground.ipynb"
 START_LIMIT = 60.0  # seconds; a cold disk needs about 10
 STOP_LIMIT = 10.0
 # No question about news, no look for updates: the course works offline. A learner's own settings win.
@@ -29,12 +33,25 @@ def lab(browser: bool = True, port: int | None = None, notebook: str | None = No
     the signals.
     """
     try:
-        lesson = find_lesson(notebook)
-        port = free_port(port)
+        return open_page("JupyterLab", f"lab/tree/{find_lesson(notebook)}", browser, free_port(port))
     except LookupError as problem:
         print(f"minidiff lab: {problem}", file=sys.stderr)
         return 1
 
+
+def playground(browser: bool = True, port: int | None = None) -> int:
+    """Serve the Playground alone, as a page without code, by Voila. Otherwise like `lab`."""
+    try:
+        if importlib.util.find_spec("voila") is None:
+            raise LookupError("Voila is missing: pip install voila, or open a notebook by `minidiff lab playground`.")
+        return open_page("The playground", f"voila/render/{PLAYGROUND}", browser, free_port(port), OFFLINE)
+    except LookupError as problem:
+        print(f"minidiff playground: {problem}", file=sys.stderr)
+        return 1
+
+
+def open_page(title: str, page: str, browser: bool, port: int, policy: str | None = None) -> int:
+    """Serve `page` until Ctrl-C; returns the exit code. policy: of the security of all content."""
     for name in ("SIGTERM", "SIGHUP"):  # SIGHUP: a closed terminal; Windows has none, nohup ignores it
         if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
             signal.signal(getattr(signal, name), signal.default_int_handler)
@@ -42,19 +59,22 @@ def lab(browser: bool = True, port: int | None = None, notebook: str | None = No
         config = Path(scratch) / "labconfig"
         config.mkdir()
         (config / "default_setting_overrides.json").write_text(json.dumps(DEFAULTS))
+        if policy is not None:
+            settings = {"ServerApp": {"tornado_settings": {"headers": {"Content-Security-Policy": policy}}}}
+            (Path(scratch) / "jupyter_server_config.json").write_text(json.dumps(settings))
         # JupyterLab's many messages would hide the one line that matters, so they are shown only if it fails.
         with open(Path(scratch) / "log", "w+b") as log:
-            return serve(lesson, port, browser and has_screen(), scratch, log)
+            return serve(title, page, port, browser and has_screen(), scratch, log)
 
 
-def serve(lesson: str, port: int, browser: bool, config: str, log: BinaryIO) -> int:
+def serve(title: str, page: str, port: int, browser: bool, config: str, log: BinaryIO) -> int:
     token = secrets.token_hex(24)
     address = f"http://127.0.0.1:{port}"
-    server = start_server(lesson, port, token, browser, config, log)
+    server = start_server(page, port, token, browser, config, log)
     try:
         if not wait_until_up(server, address, token):
             return complain("did not start", server, log)
-        print(f"JupyterLab is ready: {address}/lab/tree/{lesson}?token={token}")
+        print(f"{title} is ready: {address}/{page}?token={token}")
         print("Ctrl-C ends it. Notebooks that you saved stay on disk.", flush=True)
         while server.poll() is None:  # wait() would not hear a Ctrl-C on Windows
             time.sleep(0.2)
@@ -74,13 +94,15 @@ def find_lesson(notebook: str | None) -> str:
             f"there are no lessons in {ROOT / 'notebooks'}. They come with a checkout of the project, "
             "not with the installed package: clone it and run `make lab` there."
         )
+    if notebook == "playground":
+        return PLAYGROUND
     if notebook is None:
         return f"notebooks/{lessons[0].name}"
     wanted = Path(notebook).name
     for lesson in lessons:
         if lesson.name.startswith(wanted):
             return f"notebooks/{lesson.name}"
-    raise LookupError(f"there is no lesson {notebook!r}. There are: {', '.join(p.stem for p in lessons)}.")
+    raise LookupError(f"there is no lesson {notebook!r}. There are: {', '.join(p.stem for p in lessons)}, playground.")
 
 
 def free_port(port: int | None) -> int:
@@ -99,9 +121,9 @@ def has_screen() -> bool:
     return not sys.platform.startswith("linux") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
 
 
-def start_server(lesson: str, port: int, token: str, browser: bool, config: str, log: BinaryIO) -> subprocess.Popen:
+def start_server(page: str, port: int, token: str, browser: bool, config: str, log: BinaryIO) -> subprocess.Popen:
     options = [
-        lesson,
+        f"--LabApp.default_url=/{page}",
         f"--ServerApp.root_dir={ROOT}",  # the whole checkout, because lessons link to exercises
         "--ServerApp.ip=127.0.0.1",
         f"--ServerApp.port={port}",

@@ -126,10 +126,13 @@ def show(image, alt: str) -> Shown:
     return Shown(png_bytes(image), alt, image.width * SCREEN / image.info.get("dpi", (SCREEN, SCREEN))[0])
 
 
-def png_bytes(image: Image.Image) -> bytes:
-    """The picture as a PNG file in memory."""
+def png_bytes(image: Image.Image, settings: dict | None = None) -> bytes:
+    """The picture as a PNG file in memory, with `settings` as JSON in its metadata."""
+    info = PngImagePlugin.PngInfo()
+    if settings is not None:
+        info.add_itxt(SETTINGS, json.dumps(settings, ensure_ascii=False))
     file = io.BytesIO()
-    image.save(file, "PNG", optimize=True)
+    image.save(file, "PNG", optimize=True, pnginfo=info)
     return file.getvalue()
 
 
@@ -150,15 +153,12 @@ def plot(curves: dict[str, tuple], x: str, y: str, log: str = "", size=(6.4, 3.6
 
 def save_png(image: Image.Image, path: str | os.PathLike, settings: dict | None = None) -> Path:
     """Write a PNG atomically, with `settings` as JSON in its metadata."""
-    path = Path(path)
-    info = PngImagePlugin.PngInfo()
-    if settings is not None:
-        info.add_itxt(SETTINGS, json.dumps(settings, ensure_ascii=False))
+    path, data = Path(path), png_bytes(image, settings)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
-            image.save(file, "PNG", pnginfo=info)
+            file.write(data)
         os.chmod(part, 0o644)
         os.replace(part, path)
     finally:

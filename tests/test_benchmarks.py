@@ -40,6 +40,12 @@ RESULTS = {
         "training": SPEED | {"format": "float32", "parameters": [1, 2], "batches": [64, 128]},
         "drawing": SPEED,
     },
+    "widgets": ABOUT
+    | {
+        "rounds": 5,
+        "kernel": {"seconds": SPREAD, "bytes": 987654},
+        "page": {"p50": 20.0, "p95": 30.0, "shown": 40, "keys": 40, "blank": 0},
+    },
     "steps": ABOUT | JUDGED | {"many": 100, "rows": [STEPS]},
     "judge": ABOUT | {"n": 10, "on": "painted", "shares": SHARES, "confusion": CONFUSION},
     "painted": ABOUT | {"n": 10, "format": "float32", "rows": [{"seconds": 60.0, "images": 9000, "shares": SHARES}]},

@@ -15,7 +15,7 @@ from PIL import Image
 from minidiff import checkpoint, cli, recipes, viz
 from minidiff.recipes import Recipe
 
-COMMANDS = ("lab", "demo", "train", "sample", "doctor")
+COMMANDS = ("lab", "playground", "export", "demo", "train", "sample", "doctor")
 
 
 @pytest.fixture(scope="module")

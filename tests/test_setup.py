@@ -117,7 +117,7 @@ def test_wheel_holds_the_package_its_weights_and_its_data(tmp_path):
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True, timeout=120)
     names = set(zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist())
-    want = [p for p in (ROOT / "minidiff").rglob("*") if p.suffix in {".py", ".safetensors"}]
+    want = [p for p in (ROOT / "minidiff").rglob("*") if p.suffix in {".py", ".safetensors", ".js", ".css", ".ipynb"}]
     assert {p.relative_to(ROOT).as_posix() for p in want} <= names
     assert {f"minidiff/datasets/{p.name}" for p in (ROOT / "datasets").glob("*.*")} <= names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"minidiff"}
@@ -182,6 +182,7 @@ def test_lab_finds_a_lesson_by_its_number_and_names_the_others(tmp_path, monkeyp
     assert lab.find_lesson(None) == "notebooks/00_start_here.ipynb"
     for wanted in ("03", "03_learning", "notebooks/03_learning.ipynb"):
         assert lab.find_lesson(wanted) == "notebooks/03_learning.ipynb"
+    assert (Path(lab.__file__).parent.parent / lab.find_lesson("playground")).is_file()
     with pytest.raises(LookupError, match=r"no lesson '7'.*03_learning"):
         lab.find_lesson("7")
 

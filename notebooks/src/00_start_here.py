@@ -92,9 +92,9 @@ viz.show(
 # %% [markdown]
 # ## Play
 #
-# Change the prompt, the negative prompt or the seed, and press *Draw*.
+# Change the prompt, the negative prompt or the seed, and press Enter.
 # A negative prompt names what the picture should move away from.
-# Then drag the slider, or move it with the arrow keys, to see the steps.
+# Then drag the slider *Step*, or move it with the arrow keys, to see how the picture came to be.
 #
 # The model knows only the words in the list below. Try another word as well: it tells you which known words are near.
 
@@ -102,14 +102,14 @@ viz.show(
 print("Words this model knows:", ", ".join(model.tokenizer.words))
 
 # %%
-from minidiff.widgets import prompt_box
+from minidiff.widgets import Playground
 
-prompt_box(model, "a handwritten seven", seed=7)
+Playground(model, "a handwritten seven", seed=7)
 
 # %% [markdown]
 # ## The whole walk in one cell
 #
-# The control above calls `model.draw`, and `model.draw` is a short loop.
+# The control above calls `model.walk`, and `model.walk` is a short loop.
 #
 # Each `xt` is a mixture of picture and noise: `xt = alpha x0 + sigma eps`.
 # At time `t = 1` it is all noise, at time `t = 0` all picture.

@@ -475,9 +475,9 @@ viz.show(
 )
 
 # %%
-from minidiff.widgets import step_slider
+from minidiff.widgets import StepScrubber
 
-step_slider(walk)
+StepScrubber(walk)
 
 # %% [markdown]
 # ## What went wrong

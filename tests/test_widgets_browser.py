@@ -1,0 +1,358 @@
+"""Every widget in a real JupyterLab in a real browser, by keyboard only; then without a kernel, and as a page.
+
+The cells of the notebook are run here as well: what the canvas shows must be what the library made.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import itertools
+import re
+import time
+from types import SimpleNamespace
+
+import browser
+import nbformat
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from minidiff.export import export
+from minidiff.widgets import player
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+
+SET_UP = """import tiny, torch
+from minidiff import Cosine, DDPM, ddim, heun
+from minidiff.train import Format, train
+from minidiff.vae import VAE
+from minidiff.widgets import *
+
+m = tiny.stirred()
+pictures = tiny.pictures(6).pixels.float() / 127.5 - 1
+torch.manual_seed(0)
+vae = VAE(1, 4, (8, 8))
+vae.calibrate(pictures)"""
+PLAYERS = {
+    "StepScrubber": "StepScrubber(m.walk(['seven', 'one'], steps=4))",
+    "NoiseSlider": "NoiseSlider(pictures[:2], [Cosine(), DDPM()], seeds=(1, 2), steps=3)",
+    "SamplerRace": "SamplerRace(m, 'seven', (ddim, heun), (2, 3), places=3, progress=False)",
+    "GuidanceExplorer": "GuidanceExplorer(m, 'seven', (1, 3), ('', 'one'), n=3, steps=2, progress=False)",
+    "WordHeat": "WordHeat(m, 'seven one', steps=3)",
+    "scrub": "scrub(lambda k: pictures[k], [0, 1, 2], 'picture', progress=False)",
+}
+LIVE = {
+    "Playground": "Playground(m, 'seven', seed=3, steps=5)",
+    "TrainingBoard": "board = TrainingBoard(train(tiny.model(), tiny.stream(), 10**6, format=Format(), progress=False),"
+    " ['seven', 'one'], every=1.0, steps=2)\nboard",
+    "PaintMask": "PaintMask(m, pictures[0], 'seven', 2, steps=3)",
+    "LatentMap": "LatentMap(vae, pictures)",
+    "ScheduleDesigner": "ScheduleDesigner(pictures[:2], [Cosine(), DDPM()])",
+}
+NAMES = [*PLAYERS, *LIVE]
+SHOTS = [("light-1024", 1024, 768), ("light-1920", 1920, 1080), ("dark-1920", 1920, 1080), ("dark-1024", 1024, 768)]
+ROOTS = ".minidiff:not([class*=minidiff-still] *)"  # not the player that stands where no kernel is
+PIXELS = """canvas => Array.from(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data)"""
+
+
+@pytest.fixture(scope="module")
+def here():
+    """The names that the first cell defines, in this process."""
+    scope: dict = {}
+    exec(SET_UP, scope)
+    return SimpleNamespace(**{k: v for k, v in scope.items() if not k.startswith("__")}, scope=scope)
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory):
+    """(page, home, code cells) after Run All, the hosts that were asked for in page.hosts."""
+    home = tmp_path_factory.mktemp("widgets")
+    with browser.chromium(home / "profile", viewport={"width": 1280, "height": 1000}) as page:
+        page.hosts = set()
+        page.on("request", lambda request: page.hosts.add(re.sub(r"^(\w+:)(//[^/:]*)?.*", r"\1\2", request.url)))
+        with browser.lab_of([SET_UP, *PLAYERS.values(), *LIVE.values()], home) as address:
+            browser.open_lab(page, address)
+            page.evaluate("jupyterapp.commands.execute('application:toggle-left-area')")
+            cells = browser.run_all(page)
+            page.locator(ROOTS).nth(len(NAMES) - 1).wait_for(timeout=browser.RUN)
+            yield page, home, cells, address
+
+
+@pytest.fixture
+def widget(opened):
+    page = opened[0]
+    return lambda name: page.locator(ROOTS).nth(NAMES.index(name))
+
+
+def pixels(canvas) -> np.ndarray:
+    """(h w 3) of what stands on the canvas."""
+    size = canvas.evaluate("canvas => [canvas.height, canvas.width]")
+    return np.array(canvas.evaluate(PIXELS), np.uint8).reshape(*size, 4)[..., :3]
+
+
+def sheet(pictures: np.ndarray, columns: int) -> np.ndarray:
+    """Pictures (n h w c) in rows, one pixel of grey apart, as (h w 3)."""
+    n, h, w, _ = pictures.shape
+    rows = -(-n // columns)
+    made = np.full((rows * (h + 1) - 1, columns * (w + 1) - 1, 3), 128, np.uint8)
+    for i, picture in enumerate(pictures):
+        top, left = i // columns * (h + 1), i % columns * (w + 1)
+        made[top : top + h, left : left + w] = picture
+    return made
+
+
+def becomes(canvas, wanted: np.ndarray, seconds: float = 60.0) -> None:
+    """The canvas shows these pixels before long."""
+    end = time.monotonic() + seconds
+    while not np.array_equal(now := pixels(canvas), wanted):
+        assert time.monotonic() < end, (now.shape, wanted.shape, np.abs(now.astype(int).mean() - wanted.mean()))
+        time.sleep(0.1)
+
+
+def turn(box, axis: dict, place: int) -> None:
+    """Move one axis by keyboard alone."""
+    if axis["as"] == "words":
+        box.get_by_role("radio").first.focus()
+        box.page.keyboard.press("Space")
+        for _ in range(place):
+            box.page.keyboard.press("ArrowRight")
+        return
+    control = box.get_by_label(axis["name"], exact=True)
+    control.focus()
+    control.press("Home")
+    for _ in range(place):
+        control.press("ArrowRight" if axis["as"] == "slider" else "ArrowDown")
+
+
+def check(box, made) -> None:
+    """Every place of the first axis, and the corners of the others, shows the frames of the library."""
+    spec, panels = made.spec, box.locator("figure")
+    sizes = [len(axis["values"]) for axis in spec["axes"]]
+    files = [unpack(atlas) for atlas in spec["atlases"]]
+    corners = itertools.product(range(sizes[0]), *[sorted({0, size - 1}) for size in sizes[1:]])
+    for place in corners:
+        for axis, k in zip(spec["axes"], place, strict=True):
+            turn(box, axis, k)
+        frame = int(np.ravel_multi_index(place, sizes))
+        for k, panel in enumerate(spec["panels"]):
+            canvas = panels.nth(k).locator("canvas")
+            if "atlas" not in panel or not canvas.is_visible():
+                continue
+            first = (panel["frames"][frame] if "frames" in panel else frame) * panel["count"]
+            wanted = sheet(files[panel["atlas"]][first : first + panel["count"]], panel["columns"])
+            seen = pixels(canvas)
+            if "heat" in panel:
+                heat = files[panel["heat"]["atlas"]][panel["heat"]["frames"][frame]][..., 0] / 255
+                share = (0.85 * heat)[..., None]
+                wanted = (1 - share) * wanted + share * [255, 140, 0]
+                assert np.abs(seen - wanted).max() < 4
+            else:
+                np.testing.assert_array_equal(seen, wanted)
+        if "texts" in spec:
+            assert spec["texts"][frame] == box.locator(".md-text").inner_text()
+
+
+def unpack(atlas: dict) -> np.ndarray:
+    """All pictures (n h w c) of a packed image, empty places at the end among them."""
+    file = base64.b64decode(atlas["src"].partition(",")[2])
+    sheet = np.asarray(Image.open(io.BytesIO(file)))
+    h, w, columns = atlas["height"], atlas["width"], atlas["columns"]
+    cells = sheet.reshape(len(sheet) // h, h, columns, w, -1).swapaxes(1, 2)
+    return cells.reshape(-1, h, w, cells.shape[-1])
+
+
+def test_run_all_shows_every_widget_and_asks_nobody_else(opened):
+    page, _, cells, _ = opened
+    assert not [o for cell in cells for o in cell["outputs"] if o["output_type"] == "error"]
+    assert page.locator(ROOTS).count() == len(NAMES)
+    assert {host for host in page.hosts if not host.startswith(("data:", "blob:"))} <= {
+        "http://127.0.0.1",
+        "ws://127.0.0.1",
+    }
+
+
+def test_training_board_pauses_and_stops(widget, opened):
+    page, box = opened[0], widget("TrainingBoard")
+    box.locator("canvas").scroll_into_view_if_needed()
+    box.get_by_text("Running: step").wait_for(timeout=60_000)
+    for name, stage in (("Pause", "paused"), ("Go on", "running"), ("Stop", "stopped")):
+        button = box.get_by_role("button", name=name)
+        button.focus()
+        start = time.monotonic()
+        page.keyboard.press("Enter")
+        page.wait_for_function(
+            "([box, stage]) => box.dataset.stage == stage", arg=[box.element_handle(), stage], timeout=20_000
+        )
+        print(f"{name}: {1000 * (time.monotonic() - start):.0f} ms")
+    assert not box.get_by_role("alert").count()
+
+
+@pytest.mark.parametrize("name", PLAYERS)
+def test_player_shows_the_frames_of_the_library(name, widget, here):
+    check(widget(name), eval(PLAYERS[name], here.scope))
+
+
+def test_player_plays_and_shows_the_difference(widget, opened):
+    page, box = opened[0], widget("StepScrubber")
+    slider, play = box.get_by_label("Step", exact=True), box.get_by_role("button", name="Play")
+    turn(box, {"as": "slider", "name": "Step"}, 0)
+    assert slider.get_attribute("aria-valuetext") == "0 of 4"
+    play.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_function("input => input.value == 4", arg=slider.element_handle(), timeout=20_000)
+    turn(box, {"as": "slider", "name": "Step"}, 1)
+    both = [pixels(box.locator("canvas").nth(k)).astype(int) for k in (0, 1)]
+    turn(box, {"as": "choice", "name": "Show"}, 3)
+    assert np.abs(pixels(box.locator("canvas").nth(2)) - (128 + (both[0] - both[1]) / 2)).max() <= 1
+    turn(box, {"as": "choice", "name": "Show"}, 0)
+
+
+def test_playground(widget, here, opened):
+    page, box = opened[0], widget("Playground")
+    picture = box.locator(".md-picture")
+    settings = dict(seed=3, steps=5)
+    becomes(picture, sheet(player.pixels(here.m.draw("seven", **settings)), 1))
+    prompt = box.get_by_label("Prompt", exact=True)
+    prompt.focus()
+    page.keyboard.press("Control+a")
+    page.keyboard.type("sevn")
+    page.keyboard.press("Enter")
+    box.get_by_role("alert").filter(has_text="nearest known: seven").wait_for(timeout=30_000)
+    prompt.focus()
+    page.keyboard.press("Control+a")
+    page.keyboard.type("two")
+    page.keyboard.press("Enter")
+    becomes(picture, sheet(player.pixels(here.m.draw("two", **settings)), 1))
+    box.get_by_role("alert").wait_for(state="detached", timeout=30_000)
+    turn(box, {"as": "choice", "name": "Sampler"}, 1)
+    from minidiff import ddim
+
+    becomes(picture, sheet(player.pixels(here.m.draw("two", sampler=ddim, **settings)), 1))
+    turn(box, {"as": "slider", "name": "Step"}, 0)
+    (first, *_) = here.m.walk("two", sampler=ddim, **settings)
+    np.testing.assert_array_equal(pixels(box.locator(".md-panels canvas").nth(1)), sheet(player.pixels(first.x0), 1))
+    box.get_by_text("Grid over two settings").focus()
+    page.keyboard.press("Enter")
+    button = box.get_by_role("button", name="Draw grid")
+    button.focus()
+    page.keyboard.press("Enter")
+    box.locator("td canvas").nth(15).wait_for(timeout=60_000)
+    drawn = here.m.draw("two", sampler=ddim, seed=1, steps=5, cfg_scale=4.0)  # second column, third row
+    becomes(box.locator("td canvas").nth(9), sheet(player.pixels(drawn), 1))
+    with page.expect_download() as download:
+        box.get_by_role("button", name="Save PNG").focus()
+        page.keyboard.press("Enter")
+    assert download.value.suggested_filename == "two-3.png"
+
+
+def test_paint_mask(widget, here, opened):
+    page, box = opened[0], widget("PaintMask")
+    area, result = box.get_by_role("application"), box.locator("canvas").nth(2)
+    becomes(result, sheet(player.pixels(here.pictures[:1]), 1))
+    area.focus()
+    for key in ("Home", "ArrowRight", "ArrowDown", "Space"):
+        page.keyboard.press(key)
+    assert area.get_attribute("data-painted") == "9"
+    box.get_by_role("button", name="Draw what is painted over").focus()
+    page.keyboard.press("Enter")
+    known = torch.ones(8, 8, dtype=torch.bool)
+    known[:3, :3] = False
+    drawn = here.m.inpaint(here.pictures[:1], known, "seven", seed=2, steps=3)
+    becomes(result, sheet(player.pixels(drawn), 1))
+    box.get_by_role("button", name="Undo").focus()
+    page.keyboard.press("Enter")
+    assert area.get_attribute("data-painted") == "0"
+
+
+def test_latent_map(widget, here):
+    from minidiff.widgets import LatentMap
+
+    box, made = widget("LatentMap"), LatentMap(here.vae, here.pictures)
+    turn(box, {"as": "slider", "name": "First direction"}, 3)
+    place = -2.5 + 5 * 3 / 40
+    becomes(box.locator("canvas").nth(1), sheet(player.pixels(made._decoded(made.at(place, 0.0))), 1))
+    turn(box, {"as": "slider", "name": "Along the walk"}, 10)
+    becomes(box.locator("canvas").nth(2), sheet(player.pixels(made._decoded(made.latents[1:2])), 1))
+
+
+def test_schedule_designer(widget, here, opened):
+    from minidiff.widgets import ScheduleDesigner
+    from minidiff.widgets.schedule import Designed
+
+    page, box, made = opened[0], widget("ScheduleDesigner"), ScheduleDesigner(here.pictures[:2])
+    box.get_by_role("slider").nth(1).focus()
+    for _ in range(2):
+        page.keyboard.press("ArrowUp")
+    rows = made._along(Designed([0, 0.2, 0.5, 0.6, 0.8, 1]))
+    becomes(box.locator("canvas").first, sheet(player.pixels(rows), 9))
+
+
+def test_nothing_keeps_people_out(opened):
+    """axe-core finds nothing serious in any widget."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = opened[0]
+    found = Axe().run(page, context=".minidiff").response["violations"]
+    serious = {v["id"]: [n["html"][:160] for n in v["nodes"]] for v in found if v["impact"] in ("serious", "critical")}
+    assert not serious, serious
+
+
+def test_screenshots(opened, widget):
+    """Kept to be looked at; here only that nothing is wider than its place."""
+    page, home = opened[:2]
+    for name, width, height in SHOTS:
+        page.set_viewport_size({"width": width, "height": height})
+        if name.startswith("dark") != (page.evaluate("document.body.dataset.jpThemeLight") == "false"):
+            browser.dark(page)
+        for each in NAMES:
+            box = widget(each)
+            box.scroll_into_view_if_needed()
+            page.wait_for_timeout(150)
+            box.screenshot(path=home / f"shots/{each}-{name}.png")
+            assert box.evaluate("box => box.scrollWidth <= box.clientWidth + 1"), f"{each} is cut at {name}"
+    print(f"screenshots: {home}/shots")
+
+
+def test_an_exported_page_needs_no_kernel_and_no_network(opened, here, tmp_path):
+    _, _, cells, _ = opened
+    made = nbformat.v4.new_notebook(cells=[nbformat.from_dict(cell) for cell in cells])
+    nbformat.write(made, tmp_path / "lesson.ipynb")
+    out = export(tmp_path / "lesson.ipynb", tmp_path / "lesson.html")
+    page = opened[0].context.new_page()
+    try:
+        page.context.set_offline(True)
+        page.goto(out.as_uri())
+        boxes = page.locator(".minidiff")
+        page.wait_for_function("n => document.querySelectorAll('.minidiff').length == n", arg=len(PLAYERS) + 1)
+        check(boxes.nth(0), eval(PLAYERS["StepScrubber"], here.scope))
+        stills = page.locator("[class^=minidiff-still] img")  # of the live widgets; the Playground's became a player
+        assert [still.is_visible() for still in stills.all()] == [False, True, True, True]
+        assert all(still.get_attribute("alt") for still in stills.all())
+    finally:
+        page.context.set_offline(False)
+        page.close()
+
+
+def test_a_notebook_opened_again_shows_every_picture(opened):
+    """Untrusted, without a kernel and without saved state: only stills, and no error text."""
+    page, home, cells, address = opened
+    view = "application/vnd.jupyter.widget-view+json"
+    for cell in cells:
+        cell["outputs"] = [o for o in cell["outputs"] if view not in o.get("data", {})]
+        cell["execution_count"] = None
+    made = nbformat.v4.new_notebook(cells=[nbformat.from_dict(cell) for cell in cells])
+    made.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    nbformat.write(made, home / "notebooks/again.ipynb")
+    again = page.context.new_page()
+    try:
+        again.goto(address.replace("widgets.ipynb", "again.ipynb"), timeout=browser.START)
+        again.locator(".jp-Cell img").first.wait_for(timeout=browser.START)
+        for still in again.locator(".jp-OutputArea-output img").all():
+            still.scroll_into_view_if_needed()
+            assert still.is_visible() and still.evaluate("img => img.naturalWidth > 0 && img.alt.length > 10")
+        assert again.locator(".jp-OutputArea-output img").count() == len(PLAYERS) + len(LIVE) - 1
+        assert not again.get_by_text("Error displaying widget").count()
+    finally:
+        again.close()
