@@ -114,7 +114,6 @@ def parser() -> argparse.ArgumentParser:
         '  minidiff sample "a seven" --out seven.png\n'
         '  minidiff sample "a seven" --negative "a one" --seed 3 --steps 10 --strip steps.png\n'
         '  minidiff sample "a one" "a two" "a three" --out three.png\n'
-        '  minidiff sample "a small red seven on blue paper" --weights painted\n'
         "  minidiff sample --like seven.png --out again.png        the same picture once more",
     )
     p.add_argument("prompt", nargs="*", help="what to draw; several give a grid")
@@ -124,7 +123,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--guidance", type=float, default=2.0, help="1 turns it off (default: 2)")
     p.add_argument("--sampler", choices=["dpmpp_2m", "ddim", "euler", "heun"], default="dpmpp_2m")
     p.add_argument("--eta", type=float, default=0.0, help="ddim only: 1 is DDPM (default: 0)")
-    p.add_argument("--weights", default="mnist", help="mnist, painted or latent, or a file (default: mnist)")
+    p.add_argument("--weights", default="mnist", help="a shipped model, or a file (default: mnist)")
     p.add_argument("--out", type=Path, default=Path("sample.png"), help="picture to write (default: sample.png)")
     p.add_argument("--strip", type=Path, help="also write all steps as a film strip")
     p.add_argument("--scale", type=positive, default=8, help="pixels a pixel (default: 8)")

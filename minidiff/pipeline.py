@@ -100,7 +100,7 @@ class TextToImage(nn.Module):
 
     @classmethod
     def load(cls, path: str | os.PathLike = "mnist") -> TextToImage:
-        """The model in this file, or a shipped one: "mnist", "painted", "latent". Its card is in `.card`.
+        """The model in this file, or a shipped one by its name, such as "mnist". Its card is in `.card`.
 
         Raises CheckpointError.
         """

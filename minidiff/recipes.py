@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import data, metrics, painted
-from .checkpoint import WEIGHTS  # noqa: F401
 from .nets.convnet import ConvNet
 from .pipeline import TextToImage
 from .vae import VAE
@@ -171,7 +170,7 @@ def painted_prompts(n: int, inks: str, seed: int = 1) -> tuple[list[str], Tensor
 
 def _painted() -> TextToImage:
     torch.manual_seed(0)
-    return TextToImage.new(painted.WORDS, (3, 32, 32), length=painted.LENGTH, widths=(32, 64), blocks=1, peak=True)
+    return TextToImage.new(painted.WORDS, (3, 32, 32), length=painted.LENGTH, widths=(48, 96), blocks=1, peak=True)
 
 
 def _painted_quality(model: TextToImage, n: int = 1000) -> dict:

@@ -17,7 +17,6 @@ from itertools import pairwise
 import torch
 from minidiff import ConvNet, TextToImage, ddim, mnist, viz
 from minidiff.data import to_float
-from minidiff.recipes import WEIGHTS
 
 start = time.perf_counter()
 model = TextToImage.load()
@@ -176,7 +175,7 @@ start = time.perf_counter()
 drawn = model.draw([f"the digit {d}" for d in asked.tolist()], seed=100)
 seconds = time.perf_counter() - start
 
-reader = ConvNet.load(WEIGHTS / "digits.safetensors").eval()
+reader = ConvNet.load("digits").eval()
 with torch.no_grad():
     read = reader.logits(drawn).argmax(dim=1)
 
