@@ -539,9 +539,9 @@ viz.show(
 )
 
 # %%
-from minidiff.widgets import step_slider
+from minidiff.widgets import StepScrubber
 
-step_slider(both)
+StepScrubber(both)
 
 # %% [markdown]
 # ## What went wrong

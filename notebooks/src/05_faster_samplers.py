@@ -477,9 +477,9 @@ viz.show(
 )
 
 # %%
-from minidiff.widgets import step_slider
+from minidiff.widgets import StepScrubber
 
-step_slider(together)
+StepScrubber(together)
 
 # %% [markdown]
 # ## What went wrong
