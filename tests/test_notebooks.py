@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -51,7 +52,7 @@ def outputs(source: Path) -> list:
 
 
 def test_there_are_lessons():
-    assert [source.name[:2] for source in SOURCES][:2] == ["00", "03"]
+    assert [source.name[:2] for source in SOURCES][:4] == ["00", "01", "02", "03"]
 
 
 @lesson
@@ -149,6 +150,14 @@ def test_milestones_fit_the_lesson():
     measured = viz.read_settings(NOTEBOOKS / "expected/03_learning_to_denoise.png")
     taught = re.search(r"^MILESTONES = (.+)$", text, re.MULTILINE)[1]
     assert ast.literal_eval(taught) == measured["milestones"]
+
+
+@pytest.mark.parametrize("path", sorted((NOTEBOOKS / "expected").glob("*.json")), ids=lambda path: path.stem)
+def test_milestones_are_those_of_the_lesson(path):
+    text = (NOTEBOOKS / f"src/{path.stem}.py").read_text()
+    taught = ast.literal_eval(re.search(r"^MILESTONES = (.+)$", text, re.MULTILINE)[1])
+    measured = json.loads(path.read_text())["at_milestone"]
+    assert [float(key) for key in measured] == taught and len(set(map(len, measured.values()))) == 1
 
 
 def check(*arguments) -> subprocess.CompletedProcess:
