@@ -168,7 +168,8 @@ def test_hostile_submissions_score_nothing_and_stop_nothing(workers, tmp_path, e
         (row,) = grading.grade_submission(workers, [task()], submission(data, tmp_path))
         assert (row.score, row.state in ZERO) == (0, True), (kind, row)
         assert 0 < len(row.message) <= 200 and row.message.isprintable(), (kind, row)
-    (row,) = grading.grade_submission(workers, [task()], handed_in(corpus.solution(exercises()["2.1"]), tmp_path))
+    solved = json.dumps(corpus.notebook(corpus.solution(exercises()["2.1"]))).encode()
+    (row,) = grading.grade_submission(workers, [task()], submission(solved, tmp_path))
     assert row.state == "pass"
 
 

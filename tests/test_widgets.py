@@ -350,7 +350,7 @@ def quick(steps: int, **settings):
 
 def test_training_in_the_background_is_the_same_training():
     *_, alone = quick(12)
-    board = widgets.TrainingBoard(quick(12), ["seven", "one"], every=0, steps=2)
+    board = widgets.TrainingBoard(quick(12), ["seven", "one"], every=0.0, steps=2)
     state = board.wait()
     tiny.assert_equal(tiny.weights(state.ema), tiny.weights(alone.ema))
     told = board.told()
@@ -362,8 +362,10 @@ def test_training_in_the_background_is_the_same_training():
 
 def test_training_pauses_stops_and_tells():
     board = widgets.TrainingBoard(quick(10**6))
+    while board.state is None:
+        time.sleep(0.05)
     asked(board, {"kind": "pause", "tell": True})
-    time.sleep(0.3)
+    time.sleep(0.5)
     before = board.state.step
     time.sleep(0.2)
     assert board.state.step == before and board.told()["stage"] == "paused"
@@ -389,7 +391,7 @@ def test_a_training_that_fails_raises_when_it_is_waited_for():
 
 
 def test_long_trainings_keep_a_short_curve_and_few_pictures():
-    board = widgets.TrainingBoard(quick(60), every=0, draw=lambda state: torch.zeros(1, 1, 2, 2))
+    board = widgets.TrainingBoard(quick(60), every=0.0, draw=lambda state: torch.zeros(1, 1, 2, 2))
     board.wait()
     steps = [step for step, _ in board.moments]
     assert len(steps) <= 25 and steps == sorted(steps) and steps[-1] == 60

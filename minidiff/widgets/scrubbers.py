@@ -215,17 +215,17 @@ class WordHeat(Player):
     """Where each word of the prompt is looked at, over the picture, at every step and in every layer."""
 
     def __init__(self, model, prompt: str, negative: str = "", seed: int = 0, **settings):
+        names = split_words(split_weights(prompt)[0])
         steps, calls = [], []
         with model.watch_words() as maps:
+            if not maps or not names:
+                raise ValueError("there is nothing to look at: the network attends to no words, or the prompt has none")
             for step in model.walk(prompt, negative, seed=seed, **settings):
                 steps.append(step)
                 calls.append(len(next(iter(maps.values()))) - 1)  # the last step asks no more: the call before it
-        names = split_words(split_weights(prompt)[0])
         pictures = torch.cat([looked_at(step, model).x0 for step in steps])
         side = model.picture_shape[1:]
         layers = {name: _heat([m[0] for m in found], len(names), calls, side) for name, found in maps.items()}
-        if not layers or not names:
-            raise ValueError("there is nothing to look at: the network attends to no words, or the prompt has none")
         if len(layers) > 1:
             layers = {"mean of all layers": torch.stack(list(layers.values())).mean(0)} | layers
         heat = torch.stack([_stretched(each) for each in layers.values()], 1).flatten(0, 2)  # words, layers, steps

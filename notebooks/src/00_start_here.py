@@ -194,11 +194,11 @@ print(f"expected: {expected['guidance 2']['adherence']:.2%} of {expected['n']:,}
 # | lesson | | what you can do afterwards |
 # | --- | --- | --- |
 # | **00** | **Start here** (this one) | draw from a prompt and look at every step |
-# | 01 | Pixels and networks | train a small network that reads digits, and look inside it |
-# | 02 | Adding noise | turn pictures into noise, and choose how fast |
+# | **01** | **[Pixels and networks](01_pixels_and_networks.ipynb)** | train a small network that reads digits, and look inside it |
+# | **02** | **[Adding noise](02_adding_noise.ipynb)** | turn pictures into noise, and choose how fast |
 # | **03** | **[Learning to denoise](03_learning_to_denoise.ipynb)** | train the network that draws, and say what it learns |
-# | 04 | Sampling step by step | follow the way back from noise, and see what the network believes |
-# | 05 | Faster samplers | reach the same quality in fewer steps |
+# | **04** | **[Sampling step by step](04_sampling_step_by_step.ipynb)** | follow the way back from noise, and see what the network believes |
+# | **05** | **[Faster samplers](05_faster_samplers.ipynb)** | reach the same quality in fewer steps |
 # | 06 | Words to vectors | build the part that reads the prompt |
 # | 07 | Text to image | connect words and pictures; derive guidance |
 # | 08 | Prompting | measure what a prompt changes, and where it fails |

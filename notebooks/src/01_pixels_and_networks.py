@@ -588,9 +588,9 @@ viz.show(
 )
 
 # %%
-from minidiff.widgets import step_slider
+from minidiff.widgets import StepScrubber
 
-step_slider(steps)
+StepScrubber(steps)
 
 # %% [markdown]
 # It has ten answers and must give one. "None of these" is not among them.

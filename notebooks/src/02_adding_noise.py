@@ -560,9 +560,9 @@ viz.show(
 )
 
 # %%
-from minidiff.widgets import step_slider
+from minidiff.widgets import StepScrubber
 
-step_slider(steps)
+StepScrubber(steps)
 
 # %% [markdown]
 # ## What went wrong
@@ -621,7 +621,8 @@ viz.show(
 #   The number for it is the SNR at the end: it should be nearly 0.
 # - **Look at the first ones.** If the second is noise already, the steps are in the wrong place.
 # - **Compute the variance** of `xt` at every time. On the circle it stays 1. If it should and does not, somebody forgot a square.
-# - **All of these look fine in the training.** The loss goes down in every case. That is why one looks at the forward row first: it costs nothing.
+#
+# Look at the forward row before you train anything: it costs nothing.
 #
 # ## Milestones
 #
