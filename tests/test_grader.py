@@ -434,7 +434,9 @@ def test_no_script_runs_in_a_real_browser(tmp_path):
         )
         for i, script in enumerate(corpus.SCRIPTS):
             grade = Grade(script, "2.1", "fail", 0.0, 3, script, {script: script}, script)
-            card = Report("2.1", {"title": script, "points": 3}, Verdict("fail", 0, {script: script}, script), [script])
+            card = Report(
+                "2.1", {"title": script, "points": 3}, Verdict("fail", 0.0, {script: script}, script), [script]
+            )
             for name, text in (("report", reports.as_html(script, [grade], {"2.1": script})), ("card", card.html)):
                 file = tmp_path / f"{name}{i}.html"
                 file.write_text(text)
