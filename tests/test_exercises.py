@@ -159,7 +159,8 @@ def test_mutants_of_every_reference_are_caught(every):
     """All of them in the slow test, every fifth in the quick one; survivors are listed in corpus.py, with why."""
     for id in CODED:
         lived, total = survivors(id, every)
-        assert total or len(exercises()[id].mistakes) >= 3, id  # one without a number or an operator has no mutants
+        # one without a number or an operator has no mutants
+        assert total or len(exercises()[id].mistakes) >= 3, id
         assert not [name for name in lived if name not in corpus.EQUIVALENT]
 
 
