@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import torch
 
-from minidiff import data, metrics, painted
+from minidiff import data, metrics, painted, recipes
 
 from . import common
 
@@ -29,7 +29,7 @@ def main() -> None:
     args = p.parse_args()
 
     here, judge = common.machine(), metrics.Judge.load()
-    real = painted.painted_digits(full=True, split="held_out", variants=1, inks="all")[: args.samples]
+    real = recipes.held_out_painted(args.samples)
     seen = judge(data.to_float(real.pixels))
     shares = metrics.adherence_by_attribute(real.labels, seen)
     result = {"n": len(real), "on": real.name, "shares": shares, "confusion": {}}

@@ -36,10 +36,12 @@ def full_prompts(model: TextToImage, judge: metrics.Judge, liken: metrics.Likene
 
 def negative_prompt(model: TextToImage, judge: metrics.Judge, n: int) -> dict:
     """How many digits are red where the prompt leaves the ink open, without and with the negative prompt "red"."""
-    prompts = [f"the {word} on {paper} paper" for word, paper in itertools.product(data.DIGIT_WORDS, painted.COLOURS)]
-    prompts = [p.replace("the", "an" if "eight" in p else "a", 1) for p in prompts if "red" not in p]
-    prompts = [prompts[i % len(prompts)] for i in range(n)]
-    asked, red = torch.tensor([painted.asked(p) for p in prompts]), list(painted.COLOURS).index(NEGATIVE)
+    red = list(painted.COLOURS).index(NEGATIVE)
+    papers = (paper for paper in range(len(painted.COLOURS)) if paper != red)
+    rows = torch.full((n, len(painted.ATTRIBUTES)), painted.UNSAID)
+    said = torch.tensor(list(itertools.product(range(10), papers)))
+    rows[:, [painted.DIGIT, painted.PAPER]] = said[torch.arange(n) % len(said)]
+    prompts, asked = [painted.full_caption(row) for row in rows.tolist()], rows
     result = {}
     for negative in ("", NEGATIVE):
         seen = judge(recipes.draw_many(model, prompts, negative=negative))

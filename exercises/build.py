@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
-import tempfile
 import textwrap
 import zlib
 from pathlib import Path
 
 import torch
 
+from minidiff.files import write
 from minidiff.grading import wire
 from minidiff.grading.checking import ANSWERS, CHECK_SEED
 from minidiff.grading.exercise import Chance, Exercise, Lesson, load_lessons
@@ -94,19 +93,6 @@ def built(lesson: Lesson) -> dict[Path, bytes]:
         HERE / f"{lesson.number}_{lesson.name}.ipynb": text.encode(),
         ANSWERS / f"{lesson.number}.bin": wire.pack(answers(lesson)),
     }
-
-
-def write(path: Path, data: bytes) -> None:
-    """Whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(part, 0o644)
-        os.replace(part, path)
-    finally:
-        Path(part).unlink(missing_ok=True)
 
 
 def same(path: Path, data: bytes) -> bool:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import html
 import os
 import re
-import tempfile
 from pathlib import Path
 
 import nbformat
+
+from . import files
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 STYLE = """
@@ -34,7 +35,7 @@ def export(notebook: str | os.PathLike, out: str | os.PathLike) -> Path:
     from nbconvert import HTMLExporter
     from pygments.formatters import HtmlFormatter
 
-    notebook, out = Path(notebook), Path(out)
+    notebook = Path(notebook)
     try:
         made = nbformat.read(notebook, as_version=4)
     except Exception as error:  # not JSON, or JSON of another kind
@@ -55,13 +56,4 @@ def export(notebook: str | os.PathLike, out: str | os.PathLike) -> Path:
         '<meta name="viewport" content="width=device-width">\n'
         f"<title>{html.escape(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(page)
-        os.chmod(part, 0o644)
-        os.replace(part, out)
-    finally:
-        Path(part).unlink(missing_ok=True)
-    return out
+    return files.write(out, page.encode())

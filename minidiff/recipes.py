@@ -141,20 +141,20 @@ def _mnist_quality(model: TextToImage, n: int = 2000) -> dict:
     return quality | about | {"sampler": "dpmpp_2m, 10 steps"}
 
 
-def _judge() -> ConvNet:
-    torch.manual_seed(0)
-    return ConvNet(channels=1, classes=10, widths=(24, 48, 96))
-
-
 def ink_of(pixels: Tensor, generator: torch.Generator) -> Tensor:
     """Painted digits (b, 3, 32, 32) uint8 -> how far each pixel is covered with ink, (b, 1, 32, 32) uint8."""
     _, coverage = metrics.look(pixels.cpu())
     return (255 * coverage[:, None]).round().to(torch.uint8).to(pixels.device)
 
 
+def held_out_painted(n: int) -> data.Images:
+    """n painted digits in all inks, of handwriting that nobody trains on, to measure judge, reader and VAE by."""
+    return painted.painted_digits(full=True, split="held_out", variants=1, inks="all")[:n]
+
+
 def _judge_quality(model: ConvNet, n: int = 10_000) -> dict:
     """How often the judge is right about real handwriting that nobody trained on, in all inks."""
-    real = painted.painted_digits(full=True, split="held_out", variants=1, inks="all")[:n]
+    real = held_out_painted(n)
     seen = metrics.Judge(model)(data.to_float(real.pixels))
     shares = metrics.adherence_by_attribute(real.labels, seen)
     return {name: round(share, 4) for name, share in shares.items()} | {"n": len(real), "on": real.name}
@@ -191,7 +191,7 @@ def _painted_quality(model: TextToImage, n: int = 1000) -> dict:
 
 def painted_likener(n: int) -> metrics.Likener:
     """Compares drawn painted digits, up to n, with real ones."""
-    reference = painted.painted_digits(full=True, variants=1)[:20_000].pixels
+    reference = painted.PaintedDigits(data.mnist(full=True)[:20_000], variants=1)[:].pixels
     held_out = painted.painted_digits(full=True, split="held_out", variants=1, seed=2)
     chosen = held_out[torch.randperm(len(held_out), generator=torch.Generator().manual_seed(0))[:n]]
     network = ConvNet.load("attributes")
@@ -205,7 +205,7 @@ def _attributes() -> ConvNet:
 
 
 def _attributes_quality(model: ConvNet, n: int = 10_000) -> dict:
-    real = painted.painted_digits(full=True, split="held_out", variants=1, inks="all")[:n]
+    real = held_out_painted(n)
     seen = metrics.in_chunks(model.answers, data.to_float(real.pixels))
     shares = metrics.adherence_by_attribute(real.labels, seen)
     return {name: round(share, 4) for name, share in shares.items()} | {"n": len(real), "on": real.name}
@@ -222,7 +222,7 @@ def _vae_finish(model: VAE, full: bool, n: int = 10_000) -> None:
 
 def _vae_quality(model: VAE, n: int = 10_000) -> dict:
     """How near the decoded pictures of held-out digits are, and how often the judge sees in them what was there."""
-    real = painted.painted_digits(full=True, split="held_out", variants=1, inks="all")[:n]
+    real = held_out_painted(n)
     x = data.to_float(real.pixels)
     latents = metrics.in_chunks(model.encode, x)
     decoded = metrics.in_chunks(model.decode, latents)
@@ -283,7 +283,8 @@ def _cifar10() -> TextToImage:
 def _cifar10_quality(model: TextToImage, n: int = 2000) -> dict:
     reader, held_out = ConvNet.load("photos"), data.cifar10("held_out")
     real = held_out[torch.randperm(len(held_out), generator=torch.Generator().manual_seed(0))[:n]]
-    prompts = [data.all_photo_captions()[len(data.PHOTO_FORMS) * label + 2] for label in real.labels.tolist()]
+    forms = data.all_photo_captions()[2 :: len(data.PHOTO_FORMS)]  # "a photo of an airplane" and so on
+    prompts = [forms[label] for label in real.labels.tolist()]
     drawn = draw_many(model, prompts, steps=10, cfg_scale=2.0)
     liken = metrics.Likener(
         reader, data.cifar10().pixels, real.pixels, "photos.safetensors", "50,000 training photographs of CIFAR-10"
@@ -315,7 +316,7 @@ RECIPES = {
         Recipe(
             "judge",
             "reads the digit of a painted picture, for the judge of painted digits",
-            _judge,
+            _digit_reader,
             lambda full: data.batches(painted.painted_digits(full), share(128), augment=ink_of),
             _judge_quality,
             dict(steps=2000, lr=3e-3),

@@ -8,7 +8,6 @@ import io
 import json
 import math
 import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from torch import Tensor
 
+from . import files
 from .data import to_uint8
 from .samplers import Step
 
@@ -155,17 +155,7 @@ def plot(curves: dict[str, tuple], x: str, y: str, log: str = "", size=(6.4, 3.6
 
 def save_png(image: Image.Image, path: str | os.PathLike, settings: dict | None = None) -> Path:
     """Write a PNG atomically, with `settings` as JSON in its metadata."""
-    path, data = Path(path), png_bytes(image, settings)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(part, 0o644)
-        os.replace(part, path)
-    finally:
-        Path(part).unlink(missing_ok=True)
-    return path
+    return files.write(path, png_bytes(image, settings))
 
 
 def read_settings(path: str | os.PathLike) -> dict:

@@ -11,11 +11,11 @@ import inspect
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from .. import files
 from . import judges, wire
 from .exercise import ABOUT, Case, Verdict, judge, recognise
 from .running import call, describe, short
@@ -190,13 +190,8 @@ def _remember(exercise: str, **facts) -> None:
     if facts.get("points", 0.0) < old.get("points", 0.0):
         facts = {k: v for k, v in facts.items() if k == "hints"}
     known[exercise] = {**old, **facts}
-    path = progress_file()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        with os.fdopen(handle, "w") as file:
-            json.dump(known, file, indent=1)
-        os.replace(part, path)
+        files.write(progress_file(), json.dumps(known, indent=1).encode())
     except OSError as error:
         print(f"Your progress was not noted: {short(error)}", file=sys.stderr)
 

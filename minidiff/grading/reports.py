@@ -7,13 +7,12 @@ import hashlib
 import html
 import io
 import json
-import os
 import re
-import tempfile
 from collections import Counter
 from itertools import groupby
 from pathlib import Path
 
+from .. import files
 from .exercise import ABOUT
 from .gradebook import Grade, Gradebook
 
@@ -54,30 +53,17 @@ def slug(learner: str) -> str:
     return f"{plain or 'learner'}-{hashlib.sha256(learner.encode()).hexdigest()[:8]}"
 
 
-def write(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-        os.chmod(part, 0o644)
-        os.replace(part, path)
-    finally:
-        Path(part).unlink(missing_ok=True)
-
-
 def write_all(book: Gradebook, out: Path, titles: dict[str, str], progress: bool = True) -> Counter:
     """gradebook.csv, and learners/NAME/results.json and report.html; returns how often each state came up."""
     from tqdm import tqdm
 
     grades = book.grades()
     learners = [(name, list(of)) for name, of in groupby(grades, key=lambda g: g.learner)]
-    write(out / "gradebook.csv", as_csv(learners))
+    files.write(out / "gradebook.csv", as_csv(learners).encode())
     for name, of in tqdm(learners, unit="report", disable=not progress):
         folder = out / "learners" / slug(name)
-        write(folder / "results.json", as_gradescope(of, titles))
-        write(folder / "report.html", as_html(name, of, titles))
+        files.write(folder / "results.json", as_gradescope(of, titles).encode())
+        files.write(folder / "report.html", as_html(name, of, titles).encode())
     return Counter(g.state for g in grades)
 
 

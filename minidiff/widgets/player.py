@@ -169,7 +169,7 @@ def looked_at(step: Step, model=None) -> Step:
     """The Step with pictures in it: decoded where the model draws latents; else xt at unit variance."""
     if model is None or model.vae is None:
         return Step(step.i, step.t, viz.visible(step.xt), step.x0)
-    return Step(step.i, step.t, model.pictures(step.xt), model.pictures(step.x0))
+    return model.in_pixels(step)
 
 
 def together(parts: Sequence[Tensor]) -> np.ndarray:
