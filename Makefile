@@ -16,7 +16,7 @@ INSTALL = $(UV) pip install --python $(PY)
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
-lab: $(VENV)/.lab ## set up, then open JupyterLab on the first lesson
+lab: $(VENV)/.lab ## set up, then open JupyterLab on the map of the course
 	@$(VENV)/bin/minidiff lab $(ARGS)
 
 test: $(VENV)/.test ## set up, then run the tests

@@ -60,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
     p = add("lab", "open the course in JupyterLab", "  minidiff lab\n  minidiff lab --no-browser --port 8899")
     p.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
     p.add_argument("--port", type=positive, help="default: a free one")
-    p.add_argument("notebook", nargs="?", help="file in notebooks/, or playground; default: lesson 00")
+    p.add_argument("notebook", nargs="?", help="file in notebooks/, or playground; default: the map of the course")
     p.set_defaults(run=run_lab)
 
     p = add(

@@ -28,7 +28,7 @@ DEFAULTS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"
 def lab(browser: bool = True, port: int | None = None, notebook: str | None = None) -> int:
     """Open JupyterLab on a lesson and stay until Ctrl-C; returns the exit code.
 
-    `notebook` is a file in notebooks/ or the beginning of its name ("03"); without it, the first lesson.
+    `notebook` is a file in notebooks/ or the beginning of its name ("03"); without it, the map of the course.
     `port` must be free; without it, the first free one from 8888. Call it from the main thread: it handles
     the signals.
     """
@@ -96,9 +96,7 @@ def find_lesson(notebook: str | None) -> str:
         )
     if notebook == "playground":
         return PLAYGROUND
-    if notebook is None:
-        return f"notebooks/{lessons[0].name}"
-    wanted = Path(notebook).name
+    wanted = Path(notebook or "map").name
     for lesson in lessons:
         if lesson.name.startswith(wanted):
             return f"notebooks/{lesson.name}"

@@ -15,6 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 SOURCES = sorted((NOTEBOOKS / "src").glob("*.py"))
+LESSONS = [source for source in SOURCES if source.name[0].isdigit()]  # not the map and the glossary
 
 # The "never" column of the table of words in ARCHITECTURE.md, where the word has no other use in a lesson.
 NEVER = {
@@ -39,7 +40,8 @@ def load_build():
 
 
 build = load_build()
-lesson = pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
+page = pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
+lesson = pytest.mark.parametrize("source", LESSONS, ids=lambda source: source.stem)
 
 
 def cells(source: Path, kind: str) -> list:
@@ -52,10 +54,10 @@ def outputs(source: Path) -> list:
 
 
 def test_there_are_lessons():
-    assert [source.name[:2] for source in SOURCES][:6] == ["00", "01", "02", "03", "04", "05"]
+    assert [source.name[:2] for source in LESSONS] == [f"{i:02}" for i in range(13)]
 
 
-@lesson
+@page
 def test_notebook_has_the_cells_of_its_source(source):
     assert build.difference(source) is None
 
@@ -64,12 +66,12 @@ def test_every_notebook_has_a_source():
     assert {path.stem for path in NOTEBOOKS.glob("*.ipynb")} == {source.stem for source in SOURCES}
 
 
-@lesson
+@page
 def test_notebook_is_small(source):
     assert build.target(source).stat().st_size < 1.5e6
 
 
-@lesson
+@page
 def test_notebook_was_executed_from_top_to_bottom_without_errors(source):
     code = cells(source, "code")
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
@@ -77,7 +79,7 @@ def test_notebook_was_executed_from_top_to_bottom_without_errors(source):
     assert not [output.text for output in outputs(source) if output.get("name") == "stderr"]
 
 
-@lesson
+@page
 def test_pictures_have_an_alternative_text(source):
     pictures = []
 
@@ -90,18 +92,18 @@ def test_pictures_have_an_alternative_text(source):
         data = output.get("data", {})
         assert not [kind for kind in data if kind.startswith("image/")], "show it with viz.show(picture, alt)"
         Pictures().feed(data.get("text/html", ""))
-    assert len(pictures) >= 3
+    assert len(pictures) >= (3 if source in LESSONS else 0)
     assert all(len(alt.split()) >= 4 for alt in pictures)
 
 
-@lesson
+@page
 def test_nothing_needs_a_kernel_to_be_seen(source):
     """A control without its kernel shows as an error in JupyterLab, so the committed notebook has none."""
     assert not [output for output in outputs(source) if build.VIEW in output.get("data", {})]
     assert "widgets" not in nbformat.read(build.target(source), as_version=4).metadata
 
 
-@lesson
+@page
 def test_code_cells_are_short(source):
     for cell in cells(source, "code"):
         lines = cell.source.splitlines()
@@ -109,7 +111,7 @@ def test_code_cells_are_short(source):
         assert not [line for line in lines if len(line) > 88], "wider than a cell on a projector"
 
 
-@lesson
+@page
 def test_code_cells_use_the_words_of_the_course(source):
     for cell in cells(source, "code"):
         for node in ast.walk(ast.parse(cell.source)):
@@ -118,7 +120,7 @@ def test_code_cells_use_the_words_of_the_course(source):
             assert not names & {"interact", "interactive", "Output"}, "hangs when it is executed headless"
 
 
-@lesson
+@page
 def test_links_lead_somewhere(source):
     for cell in cells(source, "markdown"):
         for link in re.findall(r"\]\(([^)]+)\)", cell.source):
@@ -127,6 +129,16 @@ def test_links_lead_somewhere(source):
 
 
 @lesson
+def test_lesson_leads_on(source):
+    """To the map, the glossary, the exercises and the next lesson."""
+    text = "\n".join(cell.source for cell in cells(source, "markdown"))
+    after = LESSONS[LESSONS.index(source) + 1 :][:1]
+    wanted = ["map.ipynb", "glossary.ipynb", *(f"{other.stem}.ipynb" for other in after)]
+    wanted += [f"../exercises/{source.stem}.ipynb"] if source.name[:2] != "00" else []
+    assert not [link for link in wanted if f"]({link})" not in text]
+
+
+@page
 def test_measured_numbers_are_printed_not_typed(source):
     """A number with a unit in the text is a measurement that nobody will measure again."""
     for cell in cells(source, "markdown"):

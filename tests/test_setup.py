@@ -131,14 +131,14 @@ LAB = "import sys; from minidiff.lab import lab; sys.exit(lab(browser=False))"
 
 @pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
 @pytest.mark.parametrize("end", ["SIGINT", "SIGTERM"])
-def test_lab_serves_the_first_lesson_and_ends_cleanly(end):
+def test_lab_serves_the_map_and_ends_cleanly(end):
     process = subprocess.Popen(
         [sys.executable, "-c", LAB], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
         ready = process.stdout.readline()
         address, lesson, token = re.search(r"(http://[\d.:]+)/lab/tree/(\S+)\?token=(\w+)", ready).groups()
-        assert lesson == "notebooks/00_start_here.ipynb"
+        assert lesson == "notebooks/map.ipynb"
 
         def ask(path: str, body: bytes | None = None) -> dict:
             request = urllib.request.Request(address + path, body, {"Authorization": f"token {token}"})
@@ -178,9 +178,9 @@ def test_lab_finds_a_lesson_by_its_number_and_names_the_others(tmp_path, monkeyp
     assert lab.lab() == 1
     assert "make lab" in capsys.readouterr().err
     (tmp_path / "notebooks").mkdir()
-    for name in ("00_start_here.ipynb", "03_learning.ipynb"):
+    for name in ("00_start_here.ipynb", "03_learning.ipynb", "map.ipynb"):
         (tmp_path / "notebooks" / name).touch()
-    assert lab.find_lesson(None) == "notebooks/00_start_here.ipynb"
+    assert lab.find_lesson(None) == "notebooks/map.ipynb"
     for wanted in ("03", "03_learning", "notebooks/03_learning.ipynb"):
         assert lab.find_lesson(wanted) == "notebooks/03_learning.ipynb"
     assert (Path(lab.__file__).parent.parent / lab.find_lesson("playground")).is_file()

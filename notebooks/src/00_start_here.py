@@ -144,7 +144,7 @@ viz.show(
 
 # %% [markdown]
 # `cfg_scale=1` turns off *guidance*, which makes the picture follow the prompt more closely.
-# It was on in all pictures before. Lesson 07 will derive it.
+# It was on in all pictures before. [Lesson 07](07_text_to_image.ipynb) derives it.
 #
 # ## What went wrong
 #
@@ -186,26 +186,10 @@ print(f"here:     {share:.1%} of {len(asked):,} digits read as asked")
 print(f"expected: {expected['guidance 2']['adherence']:.2%} of {expected['n']:,}")
 
 # %% [markdown]
-# ## The map of the course
+# ## Where this goes
 #
-# Every lesson is a notebook of its own. Each starts from shipped weights, so the order is yours to choose.
-# Lessons without a link are not written yet.
-#
-# | lesson | | what you can do afterwards |
-# | --- | --- | --- |
-# | **00** | **Start here** (this one) | draw from a prompt and look at every step |
-# | **01** | **[Pixels and networks](01_pixels_and_networks.ipynb)** | train a small network that reads digits, and look inside it |
-# | **02** | **[Adding noise](02_adding_noise.ipynb)** | turn pictures into noise, and choose how fast |
-# | **03** | **[Learning to denoise](03_learning_to_denoise.ipynb)** | train the network that draws, and say what it learns |
-# | **04** | **[Sampling step by step](04_sampling_step_by_step.ipynb)** | follow the way back from noise, and see what the network believes |
-# | **05** | **[Faster samplers](05_faster_samplers.ipynb)** | reach the same quality in fewer steps |
-# | 06 | Words to vectors | build the part that reads the prompt |
-# | 07 | Text to image | connect words and pictures; derive guidance |
-# | 08 | Prompting | measure what a prompt changes, and where it fails |
-# | 09 | Latent space | draw in a smaller space than pixels |
-# | 10 | Editing | change, complete and vary given pictures |
-# | 11 | Judging images | measure quality, and see how each measure can be fooled |
-# | 12 | Colour photos | do all of this with photographs |
+# You have used every part of the system, and have built none of it. The [map of the course](map.ipynb) shows the parts
+# and the lesson that builds each. Every lesson starts alone, from shipped weights, so the order is yours to choose.
 #
 # ## To think about
 #
@@ -214,3 +198,8 @@ print(f"expected: {expected['guidance 2']['adherence']:.2%} of {expected['n']:,}
 # 3. Ask for "a seven" with the negative prompt "a one". Then ask for "a seven" with the negative prompt "a seven".
 #    What does each of them move away from?
 # 4. The network has seen only digits. What could it do with the prompt "a cat", if it did not refuse?
+#
+# ---
+#
+# Next: [01 · Pixels and networks](01_pixels_and_networks.ipynb).
+# See also the [map of the course](map.ipynb) and the [glossary](glossary.ipynb).

@@ -76,7 +76,7 @@ print(f"(On the processor, {os.cpu_count()} cores.)")
 # ## What a judge sees
 #
 # Here are ten *painted digits*: handwriting in coloured ink on coloured paper.
-# From lesson 06 on they are what you teach your own network to draw.
+# From [lesson 06](06_words_to_vectors.ipynb) on they are what you teach your own network to draw.
 #
 # Above each stands the digit that the shipped judge reads in it. Below are sentences: all that it can tell of the first four.
 # It was given the pixels and nothing else.
@@ -528,8 +528,8 @@ for name in shares["yours"]:
     print(f"{name:12} " + " ".join(f"{share:8.1%}" for share in row))
 
 # %% [markdown]
-# You may use your judge wherever the course uses the shipped one. Where it goes: in lesson 08 a judge says how often
-# your generator did what the prompt asked. In lesson 11 the numbers in front of its last layer, the *features*,
+# You may use your judge wherever the course uses the shipped one. Where it goes: in [lesson 08](08_prompting.ipynb) a judge says how often
+# your generator did what the prompt asked. In [lesson 11](11_judging_images.ipynb) the numbers in front of its last layer, the *features*,
 # say how like real digits the drawn ones are.
 #
 # ## Back to the question
@@ -689,7 +689,7 @@ viz.show(
 # It learned what tells a seven from the other nine. It never had to know what makes a picture a picture.
 # To draw one must know that, and the way to learn it leads through noise. The next two lessons go it.
 #
-# Keep this failure in mind in lesson 11: a judge can be fooled, most easily by pictures that were made to please it.
+# Keep this failure in mind in [lesson 11](11_judging_images.ipynb): a judge can be fooled, most easily by pictures that were made to please it.
 #
 # ## Milestones
 #
@@ -717,4 +717,8 @@ print(f"the shipped judge, after {card['images']:,} digits: {1 - digit:.1%} wron
 #    Which filter is missed most, and by which digit?
 # 4. Give the reader an eleventh answer: "no digit". What would you train it with? Could it then be fooled no more?
 #
+# ---
+#
+# Exercises: [01 · Pixels and networks](../exercises/01_pixels_and_networks.ipynb).
 # Next: [02 · Adding noise](02_adding_noise.ipynb).
+# See also the [map of the course](map.ipynb) and the [glossary](glossary.ipynb).

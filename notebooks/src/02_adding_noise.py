@@ -649,3 +649,9 @@ for level, values in expected["at_milestone"].items():
 # 2. The four processes hold the same pictures. Why then do people argue about which is best?
 # 3. At level 1 all nine thousand digits are equally likely to the best eye. What is the mean of its guess, and where have you seen it?
 # 4. The noise of each pixel is drawn alone. What would change if neighbours got similar noise, as a blur of noise has it?
+#
+# ---
+#
+# Exercises: [02 · Adding noise](../exercises/02_adding_noise.ipynb).
+# Next: [03 · Learning to denoise](03_learning_to_denoise.ipynb).
+# See also the [map of the course](map.ipynb) and the [glossary](glossary.ipynb).

@@ -573,3 +573,9 @@ viz.show(
 # 3. The curve of the loss over the level is high at low noise. Does that harm the pictures?
 #    Which levels would you train on more often?
 # 4. Your network saw each of the digits a few times. How would you find out whether it has learned them by heart?
+#
+# ---
+#
+# Exercises: [03 · Learning to denoise](../exercises/03_learning_to_denoise.ipynb).
+# Next: [04 · Sampling step by step](04_sampling_step_by_step.ipynb).
+# See also the [map of the course](map.ipynb) and the [glossary](glossary.ipynb).

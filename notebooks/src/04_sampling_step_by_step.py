@@ -635,5 +635,8 @@ print(f"the thermometer was never off by more than {worst:.3f}")
 # 4. A walk with `eta = 1` can mend a bad guess later, because it throws away old noise.
 #    When would you want that, and what does it cost you? Think of the address of a picture.
 #
-# Next: [lesson 05](05_faster_samplers.ipynb) asks how few steps will do.
-# The map of the course is in [lesson 00](00_start_here.ipynb).
+# ---
+#
+# Exercises: [04 · Sampling step by step](../exercises/04_sampling_step_by_step.ipynb).
+# Next: [05 · Faster samplers](05_faster_samplers.ipynb).
+# See also the [map of the course](map.ipynb) and the [glossary](glossary.ipynb).

@@ -456,7 +456,7 @@ viz.show(
 # Now the strange column. The reader likes the blurs best. With two steps nearly every digit is read as it was asked for.
 # Such a picture is close to the mean of all sevens. It leaves out what is odd about a single one, and is easy to read.
 #
-# So one number is never enough. By this one, two steps would do. Lesson 11 shows more numbers that can be fooled.
+# So one number is never enough. By this one, two steps would do. [Lesson 11](11_judging_images.ipynb) shows more numbers that can be fooled.
 #
 # ## Play
 #
@@ -573,5 +573,8 @@ for scale in (1, 2):
 #    What has to be done with its answer first?
 # 4. With `eta = 1` fresh noise is added at every step. Is there a curve that such a walk follows? What would its order mean?
 #
-# Next comes lesson 06, which builds the part that reads the prompt.
-# The map of the course is in [lesson 00](00_start_here.ipynb).
+# ---
+#
+# Exercises: [05 · Faster samplers](../exercises/05_faster_samplers.ipynb).
+# Next: [06 · Words to vectors](06_words_to_vectors.ipynb).
+# See also the [map of the course](map.ipynb) and the [glossary](glossary.ipynb).
