@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from . import data, metrics, painted
 from .nets.convnet import ConvNet
 from .pipeline import TextToImage
+from .text import TextEncoder
 from .vae import VAE
 
 
@@ -185,9 +186,9 @@ def _words_quality(model: painted.CaptionReader, n: int = 10_000) -> dict:
     return {name: round(share, 4) for name, share in shares.items()} | {"n": n, "on": f"captions of {held_out.name}"}
 
 
-def painted_model(shape: tuple[int, int, int], **settings) -> TextToImage:
-    """An untrained model of painted digits that hears by the shipped text encoder."""
-    encoder = painted.CaptionReader.load("words").encoder
+def painted_model(shape: tuple[int, int, int], encoder: TextEncoder | None = None, **settings) -> TextToImage:
+    """An untrained model of painted digits, which hears by the shipped text encoder where no other is given."""
+    encoder = encoder or painted.CaptionReader.load("words").encoder
     torch.manual_seed(0)
     settings = dict(length=painted.LENGTH, encoder=encoder, widths=(48, 96), blocks=1, peak=True) | settings
     return TextToImage.new(painted.WORDS, shape, **settings)
