@@ -9,6 +9,7 @@ import base64
 import io
 import itertools
 import re
+import shutil
 import time
 from types import SimpleNamespace
 
@@ -52,6 +53,7 @@ LIVE = {
     "ScheduleDesigner": "ScheduleDesigner(pictures[:2], [Cosine(), DDPM()])",
 }
 NAMES = [*PLAYERS, *LIVE]
+VIEW = "application/vnd.jupyter.widget-view+json"
 SHOTS = [("light-1024", 1024, 768), ("light-1920", 1920, 1080), ("dark-1920", 1920, 1080), ("dark-1024", 1024, 768)]
 ROOTS = ".minidiff:not([class*=minidiff-still] *)"  # not the player that stands where no kernel is
 PIXELS = """canvas => Array.from(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data)"""
@@ -325,34 +327,80 @@ def test_an_exported_page_needs_no_kernel_and_no_network(opened, here, tmp_path)
         page.context.set_offline(True)
         page.goto(out.as_uri())
         boxes = page.locator(".minidiff")
-        page.wait_for_function("n => document.querySelectorAll('.minidiff').length == n", arg=len(PLAYERS) + 1)
+        page.wait_for_function("n => document.querySelectorAll('.minidiff').length == n", arg=len(PLAYERS) + 2)
         check(boxes.nth(0), eval(PLAYERS["StepScrubber"], here.scope))
-        stills = page.locator("[class^=minidiff-still] img")  # of the live widgets; the Playground's became a player
-        assert [still.is_visible() for still in stills.all()] == [False, True, True, True]
+        stills = page.locator("[class^=minidiff-still] img")  # of the live widgets; two became players
+        assert [still.is_visible() for still in stills.all()] == [False, False, True, True, True]
         assert all(still.get_attribute("alt") for still in stills.all())
     finally:
         page.context.set_offline(False)
         page.close()
 
 
-def test_a_notebook_opened_again_shows_every_picture(opened):
-    """Untrusted, without a kernel and without saved state: only stills, and no error text."""
-    page, home, cells, address = opened
-    view = "application/vnd.jupyter.widget-view+json"
-    for cell in cells:
-        cell["outputs"] = [o for o in cell["outputs"] if view not in o.get("data", {})]
-        cell["execution_count"] = None
-    made = nbformat.v4.new_notebook(cells=[nbformat.from_dict(cell) for cell in cells])
-    made.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    nbformat.write(made, home / "notebooks/again.ipynb")
-    again = page.context.new_page()
-    try:
-        again.goto(address.replace("widgets.ipynb", "again.ipynb"), timeout=browser.START)
-        again.locator(".jp-Cell img").first.wait_for(timeout=browser.START)
-        for still in again.locator(".jp-OutputArea-output img").all():
-            still.scroll_into_view_if_needed()
-            assert still.is_visible() and still.evaluate("img => img.naturalWidth > 0 && img.alt.length > 10")
-        assert again.locator(".jp-OutputArea-output img").count() == len(PLAYERS) + len(LIVE) - 1
-        assert not again.get_by_text("Error displaying widget").count()
-    finally:
-        again.close()
+STATE = "@jupyter-widgets/jupyterlab-manager:saveWidgetState"
+AGAIN = {
+    "own": ("a kernel that knows nothing of it", {}),
+    "own-no-kernel": ("no kernel at all", {"shouldStart": False, "canStart": False}),
+    "state": ("saved state, and a kernel that knows nothing of it", {}),
+    "foreign": ("a notebook that is not trusted", {}),
+    "stripped": ("one whose views were taken out, as in a lesson", {"shouldStart": False, "canStart": False}),
+}
+
+
+@pytest.fixture(scope="module")
+def again(opened):
+    """A page of a fresh JupyterLab in which the notebook lies that a reader ran and saved, in all kinds of AGAIN."""
+    page, home, *_ = opened
+    folder = home / "notebooks"
+    browser.saved(page)
+    own = nbformat.read(folder / "widgets.ipynb", as_version=4)
+    assert "widgets" not in own.metadata
+    for name in ("own", "own-no-kernel"):
+        shutil.copy(folder / "widgets.ipynb", folder / f"{name}.ipynb")
+    page.evaluate(f"jupyterapp.commands.execute('{STATE}')")
+    page.wait_for_timeout(1000)
+    browser.saved(page)
+    assert "widgets" in nbformat.read(folder / "widgets.ipynb", as_version=4).metadata
+    shutil.copy(folder / "widgets.ipynb", folder / "state.ipynb")
+    own.cells[0].source += "  # by someone else"
+    nbformat.write(own, folder / "foreign.ipynb")
+    for cell in own.cells:
+        cell.outputs = [o for o in cell.outputs if VIEW not in o.get("data", {})]
+    nbformat.write(own, folder / "stripped.ipynb")
+    page = page.context.new_page()
+    page.home = home
+    with browser.lab_in(home) as address:
+        browser.open_lab(page, address)
+        yield page
+    page.close()
+
+
+@pytest.mark.parametrize("kind", AGAIN)
+def test_a_notebook_opened_again_shows_every_picture(kind, again):
+    """No kernel knows the widgets of the notebook: each shows its picture, and no error text."""
+    again.evaluate(
+        "args => jupyterapp.commands.execute('docmanager:open', args)",
+        {"path": f"notebooks/{kind}.ipynb", "factory": "Notebook", "kernelPreference": AGAIN[kind][1]},
+    )
+    panel = again.locator(".jp-NotebookPanel:visible")
+    panel.locator(".jp-OutputArea-output").first.wait_for(timeout=browser.START)
+    has_kernel = "() => !!jupyterapp.shell.currentWidget.sessionContext.session?.kernel"
+    if "shouldStart" not in AGAIN[kind][1]:
+        again.wait_for_function(has_kernel, timeout=browser.START)
+        again.wait_for_timeout(3000)  # for the manager of the widgets to see that it knows none
+    else:
+        assert not again.evaluate(has_kernel)
+    texts = []
+    for k, name in enumerate(NAMES, 1):
+        again.evaluate("k => jupyterapp.shell.currentWidget.content.scrollToItem(k)", k)
+        cell = panel.locator(f".jp-Cell[data-windowed-list-index='{k}'] .jp-OutputArea")
+        cell.locator("img:visible, canvas:visible").first.wait_for(timeout=20_000)
+        texts.append(cell.inner_text())
+        assert cell.locator("img:visible, canvas:visible").first.bounding_box()["width"] > 20, name
+        for wrong in ("rror", "Loading", "Busy", "undefined"):
+            assert wrong not in texts[-1], (name, texts[-1])
+        again.screenshot(path=again.home / f"again/{kind}-{name}.png")
+    if kind == "own":  # or this test shows nothing
+        assert "Error displaying widget" in panel.locator(".jp-OutputArea").last.evaluate("area => area.textContent")
+    if kind == "foreign":
+        assert "[Playground: run this cell to use it.]" in texts[NAMES.index("Playground")]

@@ -123,7 +123,15 @@ class TrainingBoard(Live):
         return told
 
     def still(self) -> str:
-        return ""  # nothing is learned yet; `film` is what stays
+        """What has been drawn so far, as `film`; the loss if nothing is drawn."""
+        if self.moments:
+            return self.film().html
+        if not self.losses:
+            return "<p>The training has begun. What it learns is shown here while it runs.</p>"
+        curve = _thinned(self.losses, POINTS)
+        steps = [(k + 1) * self.state.step / len(curve) for k in range(len(curve))]
+        alt = f"The loss over {self.state.step:,} steps, from {curve[0]:.3g} to {curve[-1]:.3g}."
+        return viz.show(viz.plot({"loss": (steps, curve)}, "training step", "loss", log="y"), alt).html
 
     def _train(self) -> None:
         last_told = last_drawn = -math.inf
@@ -152,6 +160,7 @@ class TrainingBoard(Live):
             self._states.close()
         self._ended = True
         self.send(self.told())
+        self.freeze()
 
     def _look(self) -> None:
         with torch.no_grad():
@@ -159,6 +168,7 @@ class TrainingBoard(Live):
         if len(self.moments) > MOMENTS:  # every other of the older ones
             self.moments[:] = self.moments[:-1:2] + self.moments[-1:]
         self.send(*self._pictures())
+        self.freeze()
 
     def _pictures(self) -> tuple[dict, list[bytes]]:
         moments = list(self.moments)
