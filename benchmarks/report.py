@@ -205,6 +205,12 @@ def widgets(r: dict) -> str:
         [f"frames shown of {p['keys']} keys at 30 a second, least of {r['rounds']} rounds", f"{p['shown']}", "all"],
         ["blank frames", f"{p['blank']}", "none"],
     ]
+    changes = {"guidance": "guidance changed", "prompt": "prompt changed", "burst": "the last of five quick changes"}
+    for kind, change in changes.items():
+        times = r["playground"][kind]
+        rows.append([f"Playground, {change}: first picture, s", spread(times["first"]), "at most 0.7"])
+        rows.append([f"Playground, {change}: full walk, s", spread(times["full"]), "at most 2"])
+    rows.append(["from Stop to the end of a training, ms", spread(r["stop"]), "at most 500"])
     return table(["what", "measured", "goal"], rows) + origin(r)
 
 

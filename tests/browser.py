@@ -79,7 +79,7 @@ def serving(command: list[str], home: Path):
     server = subprocess.Popen(
         [sys.executable, *command],
         cwd=ROOT,
-        env=fresh_settings(home) | {"PYTHONPATH": str(ROOT / "tests")},
+        env=fresh_settings(home) | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -108,7 +108,8 @@ def lab_of(cells: list[str], home: Path):
 
 def lab_in(home: Path):
     """`minidiff lab` on the first notebook in home/notebooks."""
-    code = f"from pathlib import Path; from minidiff import lab; lab.ROOT = Path({str(home)!r}); lab.lab(browser=False)"
+    code = f"from pathlib import Path; from minidiff import lab; lab.ROOT = Path({str(home)!r}); "
+    code += f"lab.START_LIMIT = {START / 1000}; lab.lab(browser=False)"
     return serving(["-c", code], home)
 
 

@@ -8,7 +8,7 @@ import browser
 import pytest
 import tiny
 
-from minidiff.widgets import Playground
+from minidiff.widgets import Playground, TrainingBoard
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
@@ -110,6 +110,21 @@ def test_an_error_is_one_sentence_until_the_next_answer(page):
     page.get_by_role("button", name="Draw", exact=True).press("Enter")
     answer(page, asked(page, 2), 40, kind="quick", status="A first look")
     assert not alert.count() and grey(page) == 40
+
+
+def test_an_error_that_nobody_asked_for_stays(blank):
+    """That of a training, which goes on telling how it ended."""
+    board = TrainingBoard(iter(()))
+    board._thread.join()
+    blank.set_content("<p></p>")
+    blank.evaluate(PAGE, [board._esm, {"label": board.label, "still_name": "minidiff-still-y"}])
+    blank.evaluate("""() => {
+        window.hear({ kind: "state", stage: "running", curve: [] }, []);
+        window.hear({ error: "RuntimeError: out of digits", more: "" }, []);
+        window.hear({ kind: "state", stage: "failed", curve: [] }, []);
+    }""")
+    assert "Not done: RuntimeError: out of digits" in blank.get_by_role("alert").inner_text()
+    assert blank.get_by_role("button", name="Stop").is_disabled()
 
 
 def test_a_kernel_that_does_not_answer_is_told(page):

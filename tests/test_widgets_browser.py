@@ -46,8 +46,8 @@ PLAYERS = {
 }
 LIVE = {
     "Playground": "Playground(m, 'seven', seed=3, steps=5)",
-    "TrainingBoard": "board = TrainingBoard(train(tiny.model(), tiny.stream(), 10**6, format=Format(), progress=False),"
-    " ['seven', 'one'], every=1.0, steps=2)\nboard",
+    "TrainingBoard": "TrainingBoard(train(tiny.model(), tiny.stream(), 10**6, format=Format(), progress=False),"
+    " ['seven', 'one'], every=1.0, steps=2)",
     "PaintMask": "PaintMask(m, pictures[0], 'seven', 2, steps=3)",
     "LatentMap": "LatentMap(vae, pictures)",
     "ScheduleDesigner": "ScheduleDesigner(pictures[:2], [Cosine(), DDPM()])",
@@ -74,7 +74,8 @@ def opened(tmp_path_factory):
     with browser.chromium(home / "profile", viewport={"width": 1280, "height": 1000}) as page:
         page.hosts = set()
         page.on("request", lambda request: page.hosts.add(re.sub(r"^(\w+:)(//[^/:]*)?.*", r"\1\2", request.url)))
-        with browser.lab_of([SET_UP, *PLAYERS.values(), *LIVE.values()], home) as address:
+        live = [f"{name}_ = {code}\n{name}_" for name, code in LIVE.items()]
+        with browser.lab_of([SET_UP, *PLAYERS.values(), *live], home) as address:
             browser.open_lab(page, address)
             page.evaluate("jupyterapp.commands.execute('application:toggle-left-area')")
             cells = browser.run_all(page)
@@ -173,6 +174,43 @@ def test_run_all_shows_every_widget_and_asks_nobody_else(opened):
         "http://127.0.0.1",
         "ws://127.0.0.1",
     }
+
+
+FAIL_ONCE = """def fail_once(widget):
+    answer = widget.answer
+    def failing(request, buffers):
+        widget.answer = answer
+        raise ZeroDivisionError("no way")
+        yield
+    widget.answer = failing
+"""
+ACTS = {  # a control of each live widget that asks the kernel, and the key that does
+    "Playground": (lambda box: box.get_by_role("button", name="Draw", exact=True), "Enter"),
+    "TrainingBoard": (lambda box: box.get_by_role("button").first, "Enter"),
+    "PaintMask": (lambda box: box.get_by_role("button", name="Draw what is painted over"), "Enter"),
+    "LatentMap": (lambda box: box.get_by_label("First direction"), "ArrowRight"),
+    "ScheduleDesigner": (lambda box: box.get_by_role("slider").nth(1), "ArrowUp"),
+}
+
+
+@pytest.mark.parametrize("name", LIVE)
+def test_an_error_is_told_in_the_widget_which_goes_on(name, widget, opened):
+    page, box = opened[0], widget(name)
+    (find, key), alert = ACTS[name], box.get_by_role("alert")
+    run = "code => jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute({ code }).done"
+    reply = page.evaluate(run, f"{FAIL_ONCE}\nfail_once({name}_)")
+    assert reply["content"]["status"] == "ok"
+    find(box).press(key)
+    alert.wait_for(timeout=60_000)
+    assert alert.evaluate("el => el.firstChild.textContent") == "Not done: ZeroDivisionError: no way"
+    page.wait_for_timeout(1000)
+    assert alert.is_visible()  # what comes unasked meanwhile does not take it away
+    alert.locator("summary").press("Enter")
+    assert "in failing" in alert.locator("pre").inner_text()
+    find(box).press(key)
+    alert.wait_for(state="detached", timeout=60_000)
+    if name == "TrainingBoard":
+        box.get_by_role("button", name="Go on").press("Enter")
 
 
 def test_training_board_pauses_and_stops(widget, opened):
@@ -289,6 +327,66 @@ def test_schedule_designer(widget, here, opened):
         page.keyboard.press("ArrowUp")
     rows = made._along(Designed([0, 0.2, 0.5, 0.6, 0.8, 1]))
     becomes(box.locator("canvas").first, sheet(player.pixels(rows), 9))
+
+
+# What Tab must reach: of a radio group, the one that is chosen.
+CONTROLS = """box => [...box.querySelectorAll("input, select, button, summary, [tabindex='0']")].filter(
+    (el) => !el.disabled && el.checkVisibility() && (el.type !== "radio" || el.checked)).map(
+    (el, k) => (el.dataset.control = k))"""
+# The control with the focus: its number in the widget, and whether its outline can be seen.
+FOCUSED = """box => {
+    const el = document.activeElement, seen = el.type === "radio" ? el.parentElement : el;
+    const style = getComputedStyle(seen);
+    const ring = style.outlineStyle === "solid" && style.outlineWidth === "3px";
+    return [box.contains(el) ? +el.dataset.control : null, ring];
+}"""
+# What a key changes in a control: its value, its mark, or that it was pressed.
+STATE_OF = """el => [el.value, el.checked, el.parentElement.open, el.getAttribute("aria-valuenow"),
+    el.getAttribute("aria-label"), el.dataset.pressed].join()"""
+
+
+KEYS = {"text": ["1", "Backspace"], "number": ["1", "Backspace"], "button": ["Enter"], "SUMMARY": ["Enter", "Enter"]}
+
+
+def work(page, control) -> None:
+    """A key changes the control; where another one undoes that, it does."""
+    control.evaluate("el => (el.focus(), el.addEventListener('click', () => (el.dataset.pressed = true)))")
+    kind = control.evaluate("el => el.type || el.tagName")
+    before = control.evaluate(STATE_OF)
+    keys = KEYS.get(kind, ["ArrowDown", "ArrowUp"])
+    page.keyboard.press(keys[0])
+    if control.evaluate(STATE_OF) == before and kind not in KEYS:  # it was at its end
+        keys.reverse()
+        page.keyboard.press(keys[0])
+    assert control.evaluate(STATE_OF) != before, control.evaluate("el => el.outerHTML.slice(0, 200)")
+    for key in keys[1:]:
+        page.keyboard.press(key)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_control_is_reached_and_worked_by_keyboard(name, widget, opened):
+    """Tab reaches every control in turn and shows where it is; a key changes each."""
+    page, box = opened[0], widget(name)
+    for summary in box.locator("summary:visible").all():
+        if not summary.evaluate("el => el.parentElement.open"):
+            summary.focus()
+            page.keyboard.press("Enter")
+    numbers = box.evaluate(CONTROLS)
+    assert numbers
+    box.locator("[data-control='0']").focus()
+    page.keyboard.press("Shift+Tab")
+    for k in numbers:
+        page.keyboard.press("Tab")
+        assert box.evaluate(FOCUSED) == [k, True], (name, k)
+    page.keyboard.press("Tab")
+    assert box.evaluate(FOCUSED)[0] is None
+    for k in reversed(numbers):  # from the end: what stands at the top makes the rest anew
+        control = box.locator(f"[data-control='{k}']:not(.md-history *)")
+        if control.count() and not control.is_disabled():  # Pause after Stop
+            work(page, control.element_handle())
+    if name == "Playground":
+        box.get_by_role("button", name="Draw", exact=True).press("Enter")
+        work(page, box.locator(".md-history button").last.element_handle())
 
 
 def test_nothing_keeps_people_out(opened):

@@ -86,7 +86,7 @@ class Live(anywidget.AnyWidget):
             self._reply(*wanted)
 
     def _reply(self, request: dict, buffers: Sequence[bytes]) -> None:
-        here = {key: request[key] for key in ("id", "view") if key in request}
+        here = {key: request[key] for key in ("id", "view", "tell") if key in request}
         try:
             for content, parts in self.answer(request, buffers):
                 self.send({**content, **here}, parts)

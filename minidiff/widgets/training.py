@@ -134,23 +134,10 @@ class TrainingBoard(Live):
         return viz.show(viz.plot({"loss": (steps, curve)}, "training step", "loss", log="y"), alt).html
 
     def _train(self) -> None:
-        last_told = last_drawn = -math.inf
         try:
-            for state in self._states:
-                self.state = state
-                self.losses.append(state.loss)
-                now = time.monotonic()
-                if self._draws and now - last_drawn >= self._every:
-                    self._look()
-                    last_drawn = time.monotonic()
-                if now - last_told >= TELL:
-                    self.send(self.told())
-                    last_told = now
-                if not self._may_go.is_set():
-                    self.send(self.told())
-                    self._may_go.wait()
-                if self._stopped:
-                    break
+            self._learn()
+            self._ended = True
+            self.send(self.told())  # before the last pictures, which take a moment
             if self._draws and self.state is not None:
                 self._look()
         except Exception as error:  # `wait` raises it; the page tells it
@@ -161,6 +148,24 @@ class TrainingBoard(Live):
         self._ended = True
         self.send(self.told())
         self.freeze()
+
+    def _learn(self) -> None:
+        last_told = last_drawn = -math.inf
+        for state in self._states:
+            self.state = state
+            self.losses.append(state.loss)
+            now = time.monotonic()
+            if self._draws and now - last_drawn >= self._every and not self._stopped:
+                self._look()
+                last_drawn = time.monotonic()
+            if now - last_told >= TELL:
+                self.send(self.told())
+                last_told = now
+            if not self._may_go.is_set():
+                self.send(self.told())
+                self._may_go.wait()
+            if self._stopped:
+                break
 
     def _look(self) -> None:
         with torch.no_grad():

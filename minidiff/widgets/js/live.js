@@ -64,7 +64,9 @@ function connect(model, awake) {
       for (const listener of listeners) if (listener.failed) listener.failed(answer);
       return;
     }
-    status.replaceChildren(answer.status || "");
+    if (answer.status !== undefined || answer.view !== undefined || answer.tell) {
+      status.replaceChildren(answer.status || ""); // what comes unasked leaves an error where it is
+    }
     for (const listener of listeners)
       listener(
         answer,
