@@ -416,7 +416,9 @@ def test_screenshots(opened, widget):
 
 
 def test_an_exported_page_needs_no_kernel_and_no_network(opened, here, tmp_path):
-    _, _, cells, _ = opened
+    # The board's still picture becomes a player when something is drawn.
+    opened[0].locator("[class^=minidiff-still] .minidiff").nth(1).wait_for(state="attached", timeout=60_000)
+    cells = opened[0].evaluate("jupyterapp.shell.currentWidget.content.model.toJSON().cells")
     made = nbformat.v4.new_notebook(cells=[nbformat.from_dict(cell) for cell in cells])
     nbformat.write(made, tmp_path / "lesson.ipynb")
     out = export(tmp_path / "lesson.ipynb", tmp_path / "lesson.html")
@@ -430,6 +432,28 @@ def test_an_exported_page_needs_no_kernel_and_no_network(opened, here, tmp_path)
         stills = page.locator("[class^=minidiff-still] img")  # of the live widgets; two became players
         assert [still.is_visible() for still in stills.all()] == [False, False, True, True, True]
         assert all(still.get_attribute("alt") for still in stills.all())
+    finally:
+        page.context.set_offline(False)
+        page.close()
+
+
+def test_the_page_of_another_exporter_shows_every_picture(opened, tmp_path):
+    """`jupyter nbconvert --to html`, which knows nothing of minidiff, offline."""
+    from nbconvert import HTMLExporter
+
+    made = nbformat.v4.new_notebook(cells=[nbformat.from_dict(cell) for cell in opened[2]])
+    body, _ = HTMLExporter().from_notebook_node(made)
+    (tmp_path / "page.html").write_text(body)
+    page = opened[0].context.new_page()
+    try:
+        page.context.set_offline(True)
+        page.goto((tmp_path / "page.html").as_uri(), wait_until="domcontentloaded")
+        page.locator(".minidiff").nth(len(PLAYERS) - 1).wait_for(timeout=30_000)
+        outputs = page.locator(".jp-OutputArea")
+        for k, name in enumerate(NAMES):
+            assert outputs.nth(k).locator("img:visible, canvas:visible").count(), name
+            assert "rror" not in outputs.nth(k).inner_text(), name
+        assert "run this cell to use it" in outputs.last.inner_text()
     finally:
         page.context.set_offline(False)
         page.close()

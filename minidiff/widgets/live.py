@@ -23,7 +23,7 @@ from .player import javascript, pixels, style
 
 # A widget that is shown after its kernel has gone would be a line of error text beside its still picture.
 NO_ERROR = """<style>.jp-OutputArea-child:has([class^="minidiff-still"]) ~
-.jp-OutputArea-child:has(> .lm-Panel:not(:has(*))) { display: none; }</style>"""
+.jp-OutputArea-child > .lm-Panel:not(:has(*)) { display: none; }</style>"""
 
 
 class Live(anywidget.AnyWidget):

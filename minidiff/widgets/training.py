@@ -173,7 +173,8 @@ class TrainingBoard(Live):
         if len(self.moments) > MOMENTS:  # every other of the older ones
             self.moments[:] = self.moments[:-1:2] + self.moments[-1:]
         self.send(*self._pictures())
-        self.freeze()
+        if len(self.moments) == 1:
+            self.freeze()  # if the kernel dies, this stays
 
     def _pictures(self) -> tuple[dict, list[bytes]]:
         moments = list(self.moments)
