@@ -415,12 +415,17 @@ def test_screenshots(opened, widget):
     print(f"screenshots: {home}/shots")
 
 
-def test_an_exported_page_needs_no_kernel_and_no_network(opened, here, tmp_path):
-    # The board's still picture becomes a player when something is drawn.
-    opened[0].locator("[class^=minidiff-still] .minidiff").nth(1).wait_for(state="attached", timeout=60_000)
-    cells = opened[0].evaluate("jupyterapp.shell.currentWidget.content.model.toJSON().cells")
-    made = nbformat.v4.new_notebook(cells=[nbformat.from_dict(cell) for cell in cells])
-    nbformat.write(made, tmp_path / "lesson.ipynb")
+@pytest.fixture(scope="module")
+def ran(opened):
+    """The notebook as it would be saved when the board has drawn something: its still picture is a player then."""
+    page = opened[0]
+    page.locator("[class^=minidiff-still] .minidiff").nth(1).wait_for(state="attached", timeout=60_000)
+    cells = page.evaluate("jupyterapp.shell.currentWidget.content.model.toJSON().cells")
+    return nbformat.v4.new_notebook(cells=[nbformat.from_dict(cell) for cell in cells])
+
+
+def test_an_exported_page_needs_no_kernel_and_no_network(opened, ran, here, tmp_path):
+    nbformat.write(ran, tmp_path / "lesson.ipynb")
     out = export(tmp_path / "lesson.ipynb", tmp_path / "lesson.html")
     page = opened[0].context.new_page()
     try:
@@ -437,19 +442,19 @@ def test_an_exported_page_needs_no_kernel_and_no_network(opened, here, tmp_path)
         page.close()
 
 
-def test_the_page_of_another_exporter_shows_every_picture(opened, tmp_path):
+def test_the_page_of_another_exporter_shows_every_picture(opened, ran, tmp_path):
     """`jupyter nbconvert --to html`, which knows nothing of minidiff, offline."""
     from nbconvert import HTMLExporter
 
-    made = nbformat.v4.new_notebook(cells=[nbformat.from_dict(cell) for cell in opened[2]])
-    body, _ = HTMLExporter().from_notebook_node(made)
+    body, _ = HTMLExporter().from_notebook_node(ran)
     (tmp_path / "page.html").write_text(body)
     page = opened[0].context.new_page()
     try:
         page.context.set_offline(True)
         page.goto((tmp_path / "page.html").as_uri(), wait_until="domcontentloaded")
         page.locator(".minidiff").nth(len(PLAYERS) - 1).wait_for(timeout=30_000)
-        outputs = page.locator(".jp-OutputArea")
+        outputs = page.locator(".jp-OutputArea:has(img, canvas)")
+        assert outputs.count() == len(NAMES)
         for k, name in enumerate(NAMES):
             assert outputs.nth(k).locator("img:visible, canvas:visible").count(), name
             assert "rror" not in outputs.nth(k).inner_text(), name
@@ -470,7 +475,7 @@ AGAIN = {
 
 
 @pytest.fixture(scope="module")
-def again(opened):
+def again(opened, ran):
     """A page of a fresh JupyterLab in which the notebook lies that a reader ran and saved, in all kinds of AGAIN."""
     page, home, *_ = opened
     folder = home / "notebooks"
