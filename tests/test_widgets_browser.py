@@ -322,6 +322,8 @@ def test_schedule_designer(widget, here, opened):
     from minidiff.widgets.schedule import Designed
 
     page, box, made = opened[0], widget("ScheduleDesigner"), ScheduleDesigner(here.pictures[:2])
+    for place in (1, 0):  # Cosine, and back to the straight line
+        turn(box, {"as": "choice", "name": "Begin with"}, place)
     box.get_by_role("slider").nth(1).focus()
     for _ in range(2):
         page.keyboard.press("ArrowUp")
@@ -365,7 +367,7 @@ def work(page, control) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_control_is_reached_and_worked_by_keyboard(name, widget, opened):
-    """Tab reaches every control in turn and shows where it is; a key changes each."""
+    """Tab reaches every control in turn and shows where it is, there and back; a key changes each."""
     page, box = opened[0], widget(name)
     for summary in box.locator("summary:visible").all():
         if not summary.evaluate("el => el.parentElement.open"):
@@ -374,12 +376,10 @@ def test_every_control_is_reached_and_worked_by_keyboard(name, widget, opened):
     numbers = box.evaluate(CONTROLS)
     assert numbers
     box.locator("[data-control='0']").focus()
-    page.keyboard.press("Shift+Tab")
-    for k in numbers:
-        page.keyboard.press("Tab")
-        assert box.evaluate(FOCUSED) == [k, True], (name, k)
-    page.keyboard.press("Tab")
-    assert box.evaluate(FOCUSED)[0] is None
+    for key, order in (("Tab", numbers[1:]), ("Shift+Tab", numbers[-2::-1])):
+        for k in order:
+            page.keyboard.press(key)
+            assert box.evaluate(FOCUSED) == [k, True], (name, k)
     for k in reversed(numbers):  # from the end: what stands at the top makes the rest anew
         control = box.locator(f"[data-control='{k}']:not(.md-history *)")
         if control.count() and not control.is_disabled():  # Pause after Stop
