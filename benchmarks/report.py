@@ -207,10 +207,11 @@ def widgets(r: dict) -> str:
     ]
     changes = {"guidance": "guidance changed", "prompt": "prompt changed", "burst": "the last of five quick changes"}
     for kind, change in changes.items():
-        times = r["playground"][kind]
-        rows.append([f"Playground, {change}: first picture, s", spread(times["first"]), "at most 0.7"])
-        rows.append([f"Playground, {change}: full walk, s", spread(times["full"]), "at most 2"])
-    rows.append(["from Stop to the end of a training, ms", spread(r["stop"]), "at most 500"])
+        for part, told, goal in (("first", "first picture", "0.7"), ("full", "full walk", "2")):
+            measured = spread(r["playground"][kind][part]) if "playground" in r else "not measured yet"
+            rows.append([f"Playground, {change}: {told}, s", measured, f"at most {goal}"])
+    measured = spread(r["stop"]) if "stop" in r else "not measured yet"
+    rows.append(["from Stop to the end of a training, ms", measured, "at most 500"])
     return table(["what", "measured", "goal"], rows) + origin(r)
 
 
