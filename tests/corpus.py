@@ -6,6 +6,7 @@ import ast
 import copy
 import json
 import random
+import re
 import textwrap
 from collections.abc import Iterator
 
@@ -260,6 +261,36 @@ HOSTILE_FILES = {
     "null characters": json.dumps(notebook("def {name}(*args):\n    return '\0'")).encode(),
     "a decorator that fails": json.dumps(notebook("@(1 / 0)\ndef {name}(*args):\n    return 1")).encode(),
 }
+
+
+CAUSES = {  # kinds: what the message must say
+    "endless [ls]|ignores|prints": "ran longer than",
+    "all memory": "memory|ran longer than",
+    "too much|too many v|huge text": "8 MiB|memory|ran longer than",
+    "an error w": "ValueError|ran longer than",
+    "cannot be shown": "Bad",
+    "sys.exit": "SystemExit",
+    "recursion": "RecursionError",
+    "kills|fork|runs|socket|writes a|password|imports": "PermissionError",
+    "thread": "start new thread",
+    "os._exit|abort|null p|closes": "its process ended",
+    "reads the g": "unable to open",
+    "forges|claims|packer|every handle": "its answer|its process ended",
+    "patches|nan|infinite": ".",  # theirs may be the answer of a known mistake
+    "JSON|bytes|deeply|no cells|empty": "it is (not a notebook|empty)",
+    "numbers": "no function",
+    "stub": "returns None",
+    "warns": "returns None|ran longer than",
+    "not parse|brackets|null c": "does not parse",
+    "decorator": "ZeroDivisionError",
+}
+
+
+def cause(kind: str) -> str:
+    """What the message on this kind must hold, as a pattern; of an answer of another form, what it must be."""
+    if kind.startswith("raises "):
+        return kind.removeprefix("raises ")
+    return next((said for kinds, said in CAUSES.items() if re.search(kinds, kind)), "must (be|have|hold)")
 
 
 def hostile(function: str) -> dict[str, bytes]:

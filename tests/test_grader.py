@@ -132,7 +132,9 @@ def test_no_door_is_open_in_a_worker_and_the_doors_are_real(tmp_path):
 
 
 def test_where_there_is_no_sandbox_submissions_must_be_trusted(monkeypatch):
-    monkeypatch.setattr(grading.Worker, "probe", lambda self: {"read /etc/passwd": True, "open a socket": False})
+    monkeypatch.setattr(
+        grading.Worker, "probe", lambda self, places: {"read /etc/passwd": True, "open a socket": False}
+    )
     with pytest.raises(ValueError, match=r"does not hold.*read /etc/passwd.*--trust-submissions"):
         grading.seal(trust=False)
     assert "1 of 2 probes refused" in grading.seal(trust=True)
@@ -268,7 +270,7 @@ def test_a_class_is_graded_once(tmp_path, monkeypatch):
     assert len(first) == 12
     assert all((state, score) == ("pass", 3.0) for name, _, _, state, score, _ in first if name.startswith("good"))
     assert all(score == 0 for name, _, _, _, score, _ in first if name.startswith("bad"))
-    monkeypatch.setattr(grading, "seal", lambda trust: "none")
+    monkeypatch.setattr(grading, "seal", lambda trust, places: "none")
     monkeypatch.setattr(grading.Worker, "__init__", lambda self, wall: 1 / 0)  # nothing is left to do
     assert cli.main([*call, str(tmp_path / "one")]) == 0
     assert content(tmp_path / "one" / "gradebook.sqlite") == first
@@ -301,7 +303,7 @@ def test_a_fault_of_the_grader_is_ungraded_and_exit_status_2(tmp_path, monkeypat
     def lost(self, job):
         raise grading.WorkerLost("gone")
 
-    monkeypatch.setattr(grading, "seal", lambda trust: "none")
+    monkeypatch.setattr(grading, "seal", lambda trust, places: "none")
     monkeypatch.setattr(grading.Worker, "run", lost)
     monkeypatch.setattr(grading.Worker, "__init__", lambda self, wall: None)
     monkeypatch.setattr(grading.Worker, "close", lambda self: None)

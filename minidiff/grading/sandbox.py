@@ -13,6 +13,7 @@ import platform
 import struct
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 WALL, MEMORY, OUTPUT = 10.0, 2 * 2**30, 8 * 2**20  # seconds, bytes, bytes: for one exercise
@@ -154,12 +155,13 @@ def limits(used: tuple[int, int], memory: int = MEMORY, seconds: float = WALL) -
             which = getattr(resource, name)
             hard = resource.getrlimit(which)[1]
             value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            most = value + (name == "RLIMIT_CPU" and hard != value)  # so that SIGXCPU comes before SIGKILL
             with contextlib.suppress(ValueError, OSError):  # macOS refuses some of them
-                resource.setrlimit(which, (value, value))
+                resource.setrlimit(which, (value, most))
 
 
-def attempts(secret: str, victim: int) -> dict[str, bool]:
-    """Which of `doors` can be opened from here."""
+def attempts(secret: str, victim: int, places: list[list[str]]) -> dict[str, bool]:
+    """Which of `doors` can be opened from here, and which of these (name, path) can be read."""
 
     def succeeds(action) -> bool:
         try:
@@ -167,7 +169,11 @@ def attempts(secret: str, victim: int) -> dict[str, bool]:
         except BaseException:
             return False
 
-    return {name: succeeds(action) for name, action in doors(secret, victim).items()}
+    def read(path: str) -> bool:
+        return os.listdir(path) is not None if Path(path).is_dir() else Path(path).read_bytes() is not None
+
+    hidden = {f"read a {name}": partial(read, path) for name, path in places}
+    return {name: succeeds(action) for name, action in (doors(secret, victim) | hidden).items()}
 
 
 def doors(secret: str, victim: int) -> dict[str, Callable[[], object]]:
