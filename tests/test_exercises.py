@@ -455,10 +455,12 @@ def test_no_line_of_a_solution_stands_in_what_is_handed_out():
     package = b"".join(p.read_bytes() for p in (ROOT / "minidiff").rglob("*.py"))
     numbers = b"".join(p.read_bytes() for p in checking.ANSWERS.glob("*.bin"))
     notebooks = b"".join(p.read_bytes() for p in build.HERE.glob("*.ipynb"))
+    hints = {hint for e in exercises().values() for hint in e.hints}  # on request they say a line
     for e in exercises().values():
         for line in (line.strip() for line in e.source.splitlines()[e.stub.count("\n") - 1 :]):
             quoted = json.dumps(line, ensure_ascii=False)[1:-1].encode()
-            assert len(line) < 30 or (quoted not in numbers and quoted not in notebooks), (e.id, line)
+            told = len(line) < 30 or any(line in hint for hint in hints)
+            assert told or (quoted not in numbers and quoted not in notebooks), (e.id, line)
             if line.startswith("return ") and len(line) > 45 and e.function != "guided_in":
                 assert line.encode() not in package, (e.id, line)
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..viz import grid, png_bytes
+from .wire import unusual
 
 HEIGHT, EDGE = 120, 5  # of a plot, in pixels
 COLOURS = ("#1f77b4", "#d95f02", "#1b9e77", "#7570b3")
@@ -65,6 +66,8 @@ def drawn(value: object, like: object, alt: str) -> str | None:
         if isinstance(value, list):
             return _plot([_y(v) for v in value], [_y(v) for v in like], alt) if isinstance(like, list) else None
         if not isinstance(value, Tensor) or not isinstance(like, Tensor) or not 0 < value.numel() <= LARGEST:
+            return None
+        if unusual(value):
             return None
         bytes_ = like.dtype == torch.uint8
         value, like = (_plain(x) / 127.5 - 1 if bytes_ else _plain(x) for x in (value, like))
