@@ -21,7 +21,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import textwrap
 import threading
 import time
 import traceback
@@ -64,10 +63,6 @@ def right(ids: list[str]) -> bytes:
     return json.dumps(corpus.notebook(*(corpus.solution(EXERCISES[id]) for id in ids))).encode()
 
 
-def answer(function: str, body: str) -> str:
-    return f"import torch\n\ndef {function}(*args):\n{textwrap.indent(textwrap.dedent(body).strip(), '    ')}\n"
-
-
 def write_class(folder: Path, ids: list[str], good: int, bad: int, chance: random.Random, slow: int = 0) -> None:
     """Good ones are right in everything, bad ones hostile in everything: every kind in turn, `slow` of them slow."""
     folder.mkdir(parents=True)
@@ -78,7 +73,7 @@ def write_class(folder: Path, ids: list[str], good: int, bad: int, chance: rando
     for i in range(good):
         (folder / f"good{i:04}.ipynb").write_bytes(right(ids))
     for i in range(bad):
-        cells = [answer(EXERCISES[id].function, corpus.HOSTILE[kinds.pop()]) for id in ids]
+        cells = [corpus.answer(EXERCISES[id].function, corpus.HOSTILE[kinds.pop()]) for id in ids]
         (folder / f"bad{i:04}.ipynb").write_bytes(json.dumps(corpus.notebook(*cells)).encode())
 
 
@@ -91,10 +86,10 @@ def started(command: list[str]) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def rows(out: Path, like: str = "%") -> list[tuple]:
+def rows(out: Path) -> list[tuple]:
     with contextlib.closing(sqlite3.connect(out / "gradebook.sqlite")) as db:
-        sql = "SELECT learner, exercise, state, score, message FROM attempts WHERE learner LIKE ? AND state <> 'infra'"
-        return sorted(db.execute(sql, (like,)))
+        sql = "SELECT learner, exercise, state, score, message FROM attempts WHERE state <> 'infra'"
+        return sorted(db.execute(sql))
 
 
 def bar1(share: float, folder: Path) -> tuple[bool, str]:
@@ -236,7 +231,7 @@ def bar6(share: float, folder: Path) -> tuple[bool, str]:
     task, late, wrong = grading.Task(EXERCISES["2.1"], 1), [], []
 
     def outcome(worker: grading.Worker, body: str) -> grading.Outcome:
-        return worker.run(task.job([answer("add_noise", body)]))
+        return worker.run(task.job([corpus.answer("add_noise", body)]))
 
     worker = grading.Worker(wall=2.0)
     for i in tqdm(range(several(50, share, len(ENDLESS))), desc="bar 6", disable=None):
@@ -272,54 +267,46 @@ LIMITS = {  # on both sides of each limit; there are five cases
 
 def bar7(share: float, folder: Path) -> tuple[bool, str]:
     """Of at least 15 probes none succeeds; a planted secret comes out of no answer."""
-    places = {"submission": folder / "bob.ipynb", "gradebook": folder / "gradebook.sqlite", "reference": folder / "src"}
+    places = {"submission": folder / f"{MARK}.ipynb", "gradebook": folder / "book.sqlite", "reference": folder / "src"}
     places["reference"].mkdir()
     for place in (places["submission"], places["gradebook"], places["reference"] / "01.py"):
         place.write_text(MARK)
     os.environ["MINIDIFF_SECRET"] = MARK
+    spies = [spy.replace("FOLDER", str(folder)) for spy in SPIES]
+    blind = [spy for spy in spies if MARK not in str(define(corpus.answer("f", spy), "f")())]  # they see it here
     worker, task = grading.Worker(), grading.Task(EXERCISES["2.1"], 1)
     found = worker.probe(places | {"reference of this checkout": SOURCES})
     worker.run(task.job([corpus.solution(EXERCISES["2.1"]), f"secret = {MARK!r}"]))  # another learner's
-    said, asked = [], 0
-    for body in [*corpus.HOSTILE.values(), *(spy(folder) for spy in SPIES)]:
-        if body not in [corpus.HOSTILE[kind] for kind in ENDLESS]:
-            asked += 1
-            status, data = worker.ask(task.job([answer("add_noise", body)]))
-            said += [body] if MARK.encode() in data or MARK in str(status) else []
-    own = [answer("add_noise", spy(folder)) for spy in SPIES[-2:]]  # what is in their own notebook they find
-    blind = [body for body in own if MARK.encode() not in worker.ask(task.job([f"secret = {MARK!r}", body]))[1]]
+    bodies = [body for kind, body in corpus.HOSTILE.items() if kind not in ENDLESS] + spies
+    replies = [worker.ask(task.job([corpus.answer("add_noise", body)])) for body in bodies]
     worker.close()
+    telling = [body for body, (_, data) in zip(bodies, replies, strict=True) if MARK.encode() in data]
     through = [name for name, succeeded in found.items() if succeeded]
-    held = not through and len(found) >= 15 and not said and len(blind) < len(own)
-    told = f"{len(said)} of {asked} answers tell a planted secret {said[:3]}"
+    told = f"{len(telling)} of {len(bodies)} answers tell a planted secret {telling[:3]}, {len(blind)} spies are blind"
+    held = not through and len(found) >= 15 and not telling and not blind
     return held, f"{len(through)} of {len(found)} probes succeed {through}; {told}; {worker.rights}"
 
 
 SPIES = (  # each looks in another place, and says what it finds
-    lambda folder: "import os\nreturn str(os.environ)",
-    lambda folder: "return open('/proc/self/environ').read()",
-    lambda folder: f"return open('{folder}/bob.ipynb').read()",
-    lambda folder: f"return open('{folder}/src/01.py').read()",
-    lambda folder: f"import os\nreturn os.listdir('{folder}')",
-    lambda folder: f"import numpy\nreturn str(numpy.fromfile('{folder}/gradebook.sqlite', dtype='uint8'))",
-    lambda folder: f"import torch\nreturn torch.load('{folder}/bob.ipynb')",
-    lambda folder: (
-        f"""
-        import gc, sys
-        mark = {MARK[:8]!r} + {MARK[8:]!r}
-        gc.unfreeze()
-        seen = [o for x in gc.get_objects() for o in [x, *gc.get_referents(x)] if isinstance(o, (str, bytes))]
-        return str([o for o in seen if mark in str(o) and len(o) > len(mark)])[:100]"""
-    ),
-    lambda folder: (
-        """
-        import sys
-        frame, said = sys._getframe(), []
-        while frame:
-            said.append(str(frame.f_locals)[:10000])
-            frame = frame.f_back
-        return str(said)"""
-    ),
+    "import os\nreturn str(os.environ)",
+    f"return open('FOLDER/{MARK[:8]}' + '{MARK[8:]}.ipynb').read()",
+    "return open('FOLDER/src/01.py').read()",
+    "import os\nreturn os.listdir('FOLDER')",
+    "import numpy\nreturn numpy.fromfile('FOLDER/book.sqlite', dtype='uint8').tobytes().decode()",
+    f"return bytes(torch.from_file('FOLDER/book.sqlite', size={len(MARK)}, dtype=torch.uint8).tolist()).decode()",
+    f"""
+    import gc
+    mark = {MARK[:8]!r} + {MARK[8:]!r}
+    gc.unfreeze()
+    seen = [o for x in gc.get_objects() for o in [x, *gc.get_referents(x)] if isinstance(o, (str, bytes))]
+    return str([o[:99] for o in seen if mark in str(o) and o is not mark])[:999]""",
+    """
+    import sys
+    frame, said = sys._getframe(), []
+    while frame:
+        said.append(str(frame.f_locals)[:10000])
+        frame = frame.f_back
+    return str(said)""",
 )
 
 

@@ -293,12 +293,16 @@ def cause(kind: str) -> str:
     return next((said for kinds, said in CAUSES.items() if re.search(kinds, kind)), "must (be|have|hold)")
 
 
+def answer(function: str, body: str) -> str:
+    """A cell that defines this function."""
+    return f"import torch\n\ndef {function}(*args):\n{textwrap.indent(textwrap.dedent(body).strip(), '    ')}\n"
+
+
 def hostile(function: str) -> dict[str, bytes]:
     """{kind: notebook}, every one of which is worth nothing."""
     made = {}
     for kind, body in HOSTILE.items():
-        code = f"import torch\n\ndef {function}(*args):\n{textwrap.indent(textwrap.dedent(body).strip(), '    ')}\n"
-        made[kind] = json.dumps(notebook(code)).encode()
+        made[kind] = json.dumps(notebook(answer(function, body))).encode()
     return made | {kind: data.replace(b"{name}", function.encode()) for kind, data in HOSTILE_FILES.items()}
 
 
