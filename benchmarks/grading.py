@@ -43,7 +43,7 @@ from minidiff.grading.running import call  # noqa: E402
 
 EXERCISES = {e.id: e for lesson in load_lessons() for e in lesson.exercises}
 CODED = [id for id, e in EXERCISES.items() if not e.judge]
-ENDLESS = ("endless loop", "endless sleep", "ignores signals", "prints without end")  # stopped by their time only
+ENDLESS = ("endless loop", "endless sleep", "endless in every thread", "ignores signals", "prints without end")
 SLOW = (*ENDLESS, "all memory, in tensors", "all memory, in text", "too much output", "a huge text", "too many values")
 SLOW += ("an error without end", "warns without end")
 MARK = "MARK-OF-A-SECRET"
@@ -274,17 +274,19 @@ def bar7(share: float, folder: Path) -> tuple[bool, str]:
     os.environ["MINIDIFF_SECRET"] = MARK
     spies = [spy.replace("FOLDER", str(folder)) for spy in SPIES]
     blind = [spy for spy in spies if MARK not in str(define(corpus.answer("f", spy), "f")())]  # they see it here
-    worker, task = grading.Worker(), grading.Task(EXERCISES["2.1"], 1)
-    found = worker.probe(places | {"reference of this checkout": SOURCES})
-    worker.run(task.job([corpus.solution(EXERCISES["2.1"]), f"secret = {MARK!r}"]))  # another learner's
-    bodies = [body for kind, body in corpus.HOSTILE.items() if kind not in ENDLESS] + spies
-    replies = [worker.ask(task.job([corpus.answer("add_noise", body)])) for body in bodies]
-    worker.close()
-    telling = [body for body, (_, data) in zip(bodies, replies, strict=True) if MARK.encode() in data]
+    workers, task = grading.Workers(), grading.Task(EXERCISES["2.1"], 1)
+    found = workers.get().probe(places | {"reference of this checkout": SOURCES})
+    rights = workers.get().rights
+    workers.run(task.job([corpus.solution(EXERCISES["2.1"]), f"secret = {MARK!r}"]))  # another learner's
+    bodies = spies + [body for kind, body in corpus.HOSTILE.items() if kind not in ENDLESS]
+    replies = [workers.run(task.job([corpus.answer("add_noise", body)])) for body in bodies]
+    workers.close()
+    telling = [body for body, reply in zip(bodies, replies, strict=True) if MARK in str(reply)]
+    blind += [body for body, reply in zip(spies, replies, strict=False) if reply.state == "infra"]
     through = [name for name, succeeded in found.items() if succeeded]
     told = f"{len(telling)} of {len(bodies)} answers tell a planted secret {telling[:3]}, {len(blind)} spies are blind"
     held = not through and len(found) >= 15 and not telling and not blind
-    return held, f"{len(through)} of {len(found)} probes succeed {through}; {told}; {worker.rights}"
+    return held, f"{len(through)} of {len(found)} probes succeed {through}; {told}; {rights}"
 
 
 SPIES = (  # each looks in another place, and says what it finds

@@ -156,6 +156,15 @@ def _changes(node: ast.AST, names: list[str]) -> Iterator:
 HOSTILE = {
     "endless loop": "while True:\n    pass",
     "endless sleep": "import time\ntime.sleep(1000)",
+    "endless in every thread": """
+        import signal, threading
+        signal.signal(signal.SIGXCPU, signal.SIG_IGN)
+        def spin():
+            while True:
+                torch.ones(10**6).sum()
+        for _ in range(8):
+            threading.Thread(target=spin, daemon=True).start()
+        spin()""",
     "ignores signals": """
         import signal
         for number in range(1, 64):
@@ -264,7 +273,7 @@ HOSTILE_FILES = {
 
 
 CAUSES = {  # kinds: what the message must say
-    "endless [ls]|ignores|prints": "ran longer than",
+    "endless [lsi]|ignores|prints": "ran longer than",
     "all memory": "memory|ran longer than",
     "too much|too many v|huge text": "8 MiB|memory|ran longer than",
     "an error w": "ValueError|ran longer than",

@@ -26,7 +26,7 @@ import torch
 from minidiff import cli
 from minidiff.grading import grade as grading
 from minidiff.grading import reports, sandbox, wire
-from minidiff.grading.exercise import load_lessons
+from minidiff.grading.exercise import SOURCES, load_lessons
 from minidiff.grading.gradebook import Grade, Gradebook, Row
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -113,8 +113,8 @@ def test_the_worker_has_nothing_of_the_library_in_it():
 def test_no_door_is_open_in_a_worker_and_the_doors_are_real(tmp_path):
     worker = grading.Worker()
     try:
-        found = worker.probe()
-        assert len(found) >= 15
+        found = worker.probe({"reference": SOURCES})
+        assert len(found) >= 15 and "read a reference" in found
         if not worker.rights["landlock"]:
             pytest.skip("this kernel has no Landlock")
         assert not [name for name, succeeded in found.items() if succeeded]
@@ -212,6 +212,16 @@ def test_a_zero_needs_the_same_state_twice_and_points_do_not():
         ("crash", "timeout", "memory", "protocol", "fail", "student_error"): "infra",
     }.items():
         assert grading.settle(rows(*states)).state == wanted, states
+
+
+def test_who_was_killed_from_outside_gets_no_zero_and_who_ran_too_long_does(monkeypatch):
+    worker = object.__new__(grading.Worker)
+    worker.wall = 2.0
+    ends = {(-9, False): "infra", (-9, True): "timeout", (-24, False): "timeout", (-11, False): "crash"}
+    for (code, timed_out), wanted in ends.items():
+        said = {"code": code, "timed_out": timed_out, "seconds": 0.1}
+        monkeypatch.setattr(worker, "ask", lambda job, said=said: (said, b""))
+        assert worker.run(b"").state == wanted
 
 
 def test_a_lost_worker_is_no_fault_of_the_learner(workers, tmp_path):

@@ -241,7 +241,7 @@ class Worker:
         """The outcome of a job, whatever the learner's code does."""
         status, data = self.ask(job)
         code, seconds = status["code"], status["seconds"]
-        if status["timed_out"] or code in (-signal.SIGXCPU,):
+        if status["timed_out"] or code == -signal.SIGXCPU:
             return Outcome("timeout", None, f"it ran longer than {self.wall:g} s", seconds)
         if len(data) > sandbox.OUTPUT:
             return Outcome("protocol", None, "it answered with more than 8 MiB", seconds)

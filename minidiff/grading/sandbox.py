@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 WALL, MEMORY, OUTPUT = 10.0, 2 * 2**30, 8 * 2**20  # seconds, bytes, bytes: for one exercise
+CPU = WALL + 2  # seconds of all threads together
 
 LINUX = sys.platform == "linux"
 _LIBC = ctypes.CDLL(None, use_errno=True) if LINUX else None
@@ -137,14 +138,14 @@ def in_use() -> tuple[int, int]:
     return address, data
 
 
-def limits(used: tuple[int, int], memory: int = MEMORY, seconds: float = WALL) -> None:
+def limits(used: tuple[int, int], memory: int = MEMORY) -> None:
     """At most so much more memory than `used`, no large file, no core, and little more processor time."""
     import resource
 
     wanted = {
         "RLIMIT_AS": used[0] + memory if used[0] else 4 * memory,
         "RLIMIT_DATA": used[1] + memory if used[1] else 4 * memory,
-        "RLIMIT_CPU": int(seconds) + 2,
+        "RLIMIT_CPU": int(CPU),
         "RLIMIT_FSIZE": OUTPUT,
         "RLIMIT_CORE": 0,
         "RLIMIT_NPROC": 64,
@@ -155,9 +156,8 @@ def limits(used: tuple[int, int], memory: int = MEMORY, seconds: float = WALL) -
             which = getattr(resource, name)
             hard = resource.getrlimit(which)[1]
             value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-            most = value + (name == "RLIMIT_CPU" and hard != value)  # so that SIGXCPU comes before SIGKILL
             with contextlib.suppress(ValueError, OSError):  # macOS refuses some of them
-                resource.setrlimit(which, (value, most))
+                resource.setrlimit(which, (value, value))
 
 
 def attempts(secret: str, victim: int, places: list[list[str]]) -> dict[str, bool]:

@@ -76,8 +76,9 @@ def attend(sock: socket.socket, job: int, handle: int, home: bool, used: tuple[i
     timed_out = False
     watch = os.pidfd_open(child) if hasattr(os, "pidfd_open") else None
     while True:
-        ended, status = os.waitpid(child, os.WNOHANG)
+        ended, status, usage = os.wait4(child, os.WNOHANG)
         if ended:
+            timed_out = timed_out or usage.ru_utime + usage.ru_stime > sandbox.CPU - 0.5
             break
         if time.monotonic() > limit and not timed_out:
             timed_out = True
