@@ -267,9 +267,9 @@ LIMITS = {  # on both sides of each limit; there are five cases
 
 def bar7(share: float, folder: Path) -> tuple[bool, str]:
     """Of at least 15 probes none succeeds; a planted secret comes out of no answer."""
-    places = {"submission": folder / f"{MARK}.ipynb", "gradebook": folder / "book.sqlite", "reference": folder / "src"}
+    places = {"submission": folder / "bob.ipynb", "gradebook": folder / "book.sqlite", "reference": folder / "src"}
     places["reference"].mkdir()
-    for place in (places["submission"], places["gradebook"], places["reference"] / "01.py"):
+    for place in (places["submission"], places["gradebook"], places["reference"] / "01.py", folder / MARK):
         place.write_text(MARK)
     os.environ["MINIDIFF_SECRET"] = MARK
     spies = [spy.replace("FOLDER", str(folder)) for spy in SPIES]
@@ -291,7 +291,7 @@ def bar7(share: float, folder: Path) -> tuple[bool, str]:
 
 SPIES = (  # each looks in another place, and says what it finds
     "import os\nreturn str(os.environ)",
-    f"return open('FOLDER/{MARK[:8]}' + '{MARK[8:]}.ipynb').read()",
+    "return open('FOLDER/bob.ipynb').read()",
     "return open('FOLDER/src/01.py').read()",
     "import os\nreturn os.listdir('FOLDER')",
     "import numpy\nreturn numpy.fromfile('FOLDER/book.sqlite', dtype='uint8').tobytes().decode()",
