@@ -376,16 +376,21 @@ def bar9(share: float, folder: Path) -> tuple[bool, str]:
     took = time.perf_counter() - began
     wanted = rows(folder / "whole")
     kills = several(100, share, 2)
-    zeros, ungraded = kill_workers(folder, ids, kills, took, chance)
+    zeros, ungraded = kill_workers(folder, ids, kills, took, chance, wanted)
     hit, midway, different = kill_graders(folder, ids, kills, took, chance, wanted)
     left = survivors()
-    said = f"{kills} workers killed: {len(zeros)} wrong zeros {zeros[:3]}, {ungraded} left ungraded; "
+    said = f"{kills} workers killed: {len(zeros)} wrong grades {zeros[:3]}, {ungraded} ungraded till the next run; "
     said += f"{hit} graders killed, {midway} of them amid grading: {different} gradebooks differ; "
     return not zeros and not different and not left and midway > 0, said + f"{len(left)} processes left {left[:3]}"
 
 
-def kill_workers(folder: Path, ids: list[str], kills: int, took: float, chance: random.Random) -> tuple[list, int]:
-    """(wrong zeros, how many answers stayed ungraded) of runs whose workers are killed at random moments."""
+def kill_workers(
+    folder: Path, ids: list[str], kills: int, took: float, chance: random.Random, wanted: list
+) -> tuple[list, int]:
+    """(wrong grades, how many answers were left ungraded) of runs whose workers are killed at random moments.
+
+    What was left ungraded is graded by the same command again.
+    """
     zeros, ungraded, done = [], 0, 0
     bar = tqdm(total=kills, desc="bar 9, workers", disable=None)
     while done < kills:
@@ -400,9 +405,10 @@ def kill_workers(folder: Path, ids: list[str], kills: int, took: float, chance: 
                     done += 1
                     bar.update()
         process.wait()
-        found = rows(out)
-        zeros += [r for r in found if r[0].startswith("good") and r[2] != "pass"]
-        ungraded += 18 * len(ids) - len(found)
+        if graded(out) < len(wanted):
+            ungraded += len(wanted) - graded(out)
+            subprocess.run(command(folder / "class", out, ids, 2), check=True, capture_output=True)
+        zeros += [r for r in rows(out) if r not in wanted]
     return zeros, ungraded
 
 
