@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 06 · Words to vectors
 #
-# A network that draws cannot read. It gets numbers, and of numbers it can only ask which are near each other.
+# A network that draws cannot read. It gets numbers, and to points that lie near each other it gives nearly the same answer.
 # So a caption must become points in a space, in such a way that near means alike.
 #
 # In this lesson you build the part that does it, and train one that understands the captions of painted digits.
@@ -177,7 +177,7 @@ for prompt in ("a rad seven", "a crimson seven", "a tiny 7"):
 
 # %% [markdown]
 # It refuses, and names the known words that are spelt most alike. That helps with a slip of the finger.
-# It does not help with meaning. A tokenizer knows letters: it finds nothing like "crimson", and "tiny" is to it nearer to "thin" than to "small".
+# It does not help with meaning. A tokenizer knows letters: it finds nothing like "crimson", and to it "tiny" is nearer to "thin" than to "small".
 #
 # Large systems never refuse. They cut a word that they do not know into pieces that they do, down to single letters
 # ([Sennrich, Haddow and Birch, 2016](https://arxiv.org/abs/1508.07909), section 3.2). CLIP, the ear of many image generators, does so
@@ -226,7 +226,7 @@ for first, second in (swapped, alike):
 
 # %% [markdown]
 # It is the wrong way round. The first two say opposite things, and they are one and the same point: the same words are in the bag.
-# The last two say the same, and they are as far apart as any.
+# The last two say the same, and they lie far apart.
 #
 # Two things are missing. The words must be *related*: which colour belongs to the ink, and which to the paper?
 # And the vectors must be *learned*. We take one after the other.
@@ -457,6 +457,8 @@ for name, share in (("without places", 0.0), ("with places", 1.0)):
 #
 # Why a clock? The product of two such vectors adds up terms `sin a sin b + cos a cos b`, and that is `cos(a - b)`.
 # So it depends only on how far apart the two places are. A rule such as "look at the next word" fits at every place.
+#
+# In the picture each column is a hand, the fastest on the left of each half.
 
 # %%
 hands = 10000.0 ** -(torch.arange(32) / 32)  # radians from place to place
@@ -972,6 +974,7 @@ scrub(map_at, moment, "training step")
 # %% [markdown]
 # Now talk to it yourself. Change the caption and run the cell. On the left is a digit painted by what the ear understood:
 # real handwriting, coloured and placed by a program. What was not said is grey, or as it comes.
+# A question about something that is not said often looks at the empty places behind the caption. They are not shown, so its row stays white.
 #
 # What does it make of two inks, of a corner without a digit, of words in an order that no caption has?
 
@@ -1101,7 +1104,7 @@ viz.show(
 # - **The loss stays above the healthy one, and what hangs on the order is wrong.** No places. Compare captions of the same words:
 #   they get the same answers, such as 1 and 2, or 3 and 4. Which colour is the ink is a matter of chance.
 #   Where ink and paper are heard as the same colour, there is nothing to see.
-# - **The loss stays above the healthy one, and what takes two words is wrong.** No attention.
+# - **The loss stays above the healthy one, and what takes two words suffers.** No attention.
 #   Look at the corner in 1 and 2: the "left" that belongs to "leaning" can slip into it.
 #   Search for a layer that is not trained, or whose output stays 0.
 # - **The loss is as it should be, and in use all is wrong.** The numbers are not those of the training. Nothing raises an error,
