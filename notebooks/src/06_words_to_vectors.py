@@ -389,7 +389,7 @@ print(f"{layer.heads} heads of {64 // layer.heads} columns, as in minidiff.")
 # ## A block, and a whole encoder
 #
 # Attention moves news between words. Then each word thinks about it alone, in a small network of two layers, the `mlp`.
-# Both only *add* to the vector that is there, so nothing is lost on the way. Before each, the vector is brought to mean 0 and
+# Both only *add* to the vector that is there, so what it held is passed on. Before each, the vector is brought to mean 0 and
 # variance 1, so that no block gets numbers of a size that it does not know
 # ([Xiong and others, 2020](https://arxiv.org/abs/2002.04745), figure 1b):
 #
@@ -651,7 +651,7 @@ viz.show(
 # %% [markdown]
 # Size, digit and stroke come first. One word decides each of them, wherever it stands.
 #
-# The others need more. A colour is the ink or the paper, depending on the words around it. "Right" is a lean or a part of a corner.
+# The others need more. A colour is the ink or the paper, depending on where it stands and beside which words. "Right" is a lean or a part of a corner.
 # For those the words must be related, and that takes longer to learn.
 #
 # How good is it in the end?
@@ -773,7 +773,7 @@ for name, layers in trials.items():
         attention.out.weight.copy_(weight)
 
 # %% [markdown]
-# Lean and place fall. Each takes two words that must find each other, and their phrases come in free order.
+# Lean and place fall. A lean to one side takes two words that must find each other, and so does a corner. Their phrases come in free order.
 #
 # Ink and paper stay. In these captions an ink always stands before the digit and a paper behind it, so the places give them away.
 # A network takes whatever clue is enough. If you want it to learn a rule, leave it no shorter way.
@@ -834,7 +834,7 @@ viz.show(
 
 # %% [markdown]
 # Dark is 1, white is 0, and orange is below. Before, every word is like itself and like nothing else in particular. Afterwards the numerals have met their words: that is the stripe beside the diagonal.
-# "Bold" has met "thick". The colours have become a family, the dark square: they do the same work, though each gives another answer.
+# "Bold" has met "thick". The colours have become a family, the shaded square: they do the same work, though each gives another answer.
 #
 # Nobody said that two words mean the same. They were followed by the same right answers, and so they were pushed the same way.
 # That is all that meaning is here ([Firth, 1957](https://en.wikipedia.org/wiki/Distributional_semantics): "You shall know a word by the company it keeps").
