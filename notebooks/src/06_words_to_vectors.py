@@ -492,12 +492,15 @@ viz.show(
 #
 # Now train. But how does one train an encoder, when nobody knows what its vectors should be?
 #
-# One lets somebody else use them, and corrects both. In the generator that will be the painter: if the picture is wrong, the words are
-# corrected along with it. That is lesson 07. Here we take a faster way, so that you can watch. Seven questions are asked about each caption:
+# One lets somebody else use them, and corrects both. That can be the painter itself: if the picture is wrong, the words are corrected
+# along with it. The shipped digit model of lesson 00 learned so. But it takes many pictures until the words mean something.
+#
+# There is a faster way, and the painted-digit generator of [lesson 07](07_text_to_image.ipynb) takes it: the ear learns first, from captions alone.
+# Seven questions are asked about each caption:
 # which digit, which ink, which paper, which stroke, lean, size and place does it ask for? "Not said" is an answer, too.
 #
 # A question is a vector, and it looks at the words by attention, just as words look at each other.
-# The pixels of lesson 07 will do the same.
+# The pixels of lesson 07 do the same.
 #
 # The right answers come from `asked`, a program with a rule for every word. It can be written because we made these captions ourselves.
 # The network sees none of its rules, only the answers.
@@ -1128,7 +1131,7 @@ for step, values in expected["at_milestone"].items():
 # ## Where this goes
 #
 # The generator of painted digits has an encoder of the same size. So your ear fits it: the next cell hands it over to a painter that
-# cannot paint yet. In lesson 07 the pixels ask the questions.
+# cannot paint yet. The shipped one got such an ear, and keeps it as it is. In lesson 07 the pixels ask the questions.
 
 # %%
 painter = TextToImage.new(
@@ -1143,8 +1146,6 @@ for name, part in parts.items():
     print(f"{name:8}{sum(p.numel() for p in part.parameters()):9,} parameters")
 
 # %% [markdown]
-# The exercises of this lesson: [exercises/06_words_to_vectors.ipynb](../exercises/06_words_to_vectors.ipynb).
-#
 # ## To think about
 #
 # 1. The ear learned from captions in which "crimson" never occurs. Could you add the word afterwards, without training again?
@@ -1153,8 +1154,11 @@ for name, part in parts.items():
 #    What would it have to hear in training to get it right?
 # 3. The places of a caption that has ended hold "no word", and attention may look there. Shut them out, by a score of minus infinity.
 #    Is anything lost? What could a word that finds nothing use them for?
-# 4. Suppose the painter of lesson 07 begins with your trained ear in place of a new one.
-#    What would it learn faster, and what not?
+# 4. The shipped digit model got a new ear and trained it by drawing; the painted one began with a trained ear.
+#    What did the second learn faster? What could only the first find out about its words?
 #
-# Next comes lesson 07, in which the pixels look at the words.
-# The map of the course is in [lesson 00](00_start_here.ipynb).
+# ---
+#
+# Exercises: [06 · Words to vectors](../exercises/06_words_to_vectors.ipynb).
+# Next: [07 · Text to image](07_text_to_image.ipynb).
+# See also the [map of the course](map.ipynb) and the [glossary](glossary.ipynb).
