@@ -431,7 +431,7 @@ for n in (50, 100, 250, 500):
 # For recall the two sets change places.
 #
 # Here it is in a world of points. The real ones lie on eight islands, and there are four sets of drawn ones:
-# from the same islands, from four of them, too widely spread, and one that we come to in a moment.
+# from the same islands, from their right half only, too widely spread, and one that we come to in a moment.
 
 
 # %%
@@ -453,7 +453,7 @@ bell = torch.randn(n, 2)
 bell = (bell - bell.mean(dim=0)) @ torch.linalg.inv(root(torch.cov(bell.T)))
 others = {
     "the same": same,
-    "four islands": many[many[:, 0] > 0][:n],
+    "right half": many[many[:, 0] > 0][:n],
     "too wide": wide + 0.4 * torch.randn(n, 2),
     "one bell": bell @ root(torch.cov(islands.T)) + islands.mean(dim=0),
 }
@@ -494,7 +494,7 @@ viz.show(
 # %% [markdown]
 # The upper row shows precision, the lower one recall. Crosses are off the ground.
 #
-# - *Four islands*: nearly all that is drawn looks real, but half of the real points could never be drawn. Precision sees nothing, recall does.
+# - *Right half*: nearly all that is drawn looks real, but half of the real points could never be drawn. Precision sees nothing, recall does.
 # - *Too wide*: many drawn points lie in the water. Recall is full, because wide balls cover everything.
 # - *One bell* has the same mean and the same covariance as the islands. So the Frechet distance is 0. Its third moment is that of the islands too,
 #   as far as chance allows, and the kernel distance is fooled as well. Yet many of its points lie where no real one ever is.
@@ -755,7 +755,7 @@ for name, x in suspects.items():
 #
 # ## Guidance: what is bought with what
 #
-# [Guidance](https://arxiv.org/abs/2207.12598) (Ho and Salimans, 2022) moves the guess away from "no words" and towards the prompt. You have seen that it obeys.
+# [Guidance](https://arxiv.org/abs/2207.12598) (Ho and Salimans, 2022) moves the guess away from "no words" and towards the prompt, so that pictures obey.
 # What does it cost? The cell draws the same prompts and seeds under more guidance. This is the longest cell of the lesson.
 
 # %%
