@@ -923,8 +923,6 @@ for scale in (1, 2):
     print(f"{'':12}Frechet      {mine['Frechet']:6.3f} {distance:10.3f}")
 
 # %% [markdown]
-# The exercises of this lesson: [exercises/11_judging_images.ipynb](../exercises/11_judging_images.ipynb).
-#
 # ## To think about
 #
 # 1. All 10,000 digits here are among the 60,000 that the generator and the reader were trained on. Which numbers of this lesson does that touch?
@@ -933,5 +931,8 @@ for scale in (1, 2):
 # 3. People are shown two pictures for a prompt and choose the better one. Which of the cheats would they catch, and which of them never?
 # 4. Could you draw a set that passes every column of the last table, and is still of no use? What would you measure to catch it?
 #
-# Next comes lesson 12, which leaves the digits for colour photographs.
-# The map of the course is in [lesson 00](00_start_here.ipynb).
+# ---
+#
+# Exercises: [11 · Judging images](../exercises/11_judging_images.ipynb).
+# Next: [12 · Colour photos](12_colour_photos.ipynb).
+# See also the [map of the course](map.ipynb) and the [glossary](glossary.ipynb).
