@@ -377,14 +377,14 @@ viz.show(figure, "Wide codes of the autoencoder; codes of the VAE around a small
 # %%
 reader = ConvNet.load("digits").eval()  # of lesson 01
 many = torch.randn(1000, 2, generator=torch.Generator().manual_seed(1))
-print("read, in %:                       ", *(f"{d:3}" for d in range(10)))
+print(f"{'read, in %':33}" + "".join(f"{d:4}" for d in range(10)))
 for name, each in (("autoencoder", plain), ("VAE", toy)):
     error = (decoded(each, codes(each)) - to_float(new.pixels)).square().mean()
     with torch.no_grad():
         read = reader.logits(decoded(each, many)).argmax(dim=1)
     shares = torch.bincount(read, minlength=10) / 10
-    print(f"{name:11} (squared error {error:.3f})  ", end="  ")
-    print(*(f"{share:3.0f}" for share in shares.tolist()))
+    print(f"{name:11} (squared error {error:.3f})", end="")
+    print("".join(f"{share:4.0f}" for share in shares.tolist()))
 viz.show(
     viz.table(
         {"autoencoder": decoded(plain, chance), "VAE": decoded(toy, chance)},
@@ -752,14 +752,14 @@ viz.show(
 #
 # - *real* and *real, VAE*: what the VAE alone takes away, before anything is drawn. Digit, colours, size and place come through.
 #   The strokes suffer. A class of strokes is often missed by a tenth of a pixel, and that is finer than what the VAE keeps.
-#   No denoiser that draws in these latents can be expected above the second column.
+#   A denoiser that draws in these latents can hardly be expected above the second column.
 # - *pixels* and *latents*: the same steps, prompts and seeds. Here the denoisers differ, too, and how much each was trained.
 # - *latents* and *pixels, less*: the same work, spent in two ways. Latents are not the only way to save. Fewer steps is another,
 #   and which one is better is a question for a measurement like this one.
 #
 # So latents cut the cost, by about the factor of the places, and they cost what the decoder cannot tell: here fine strokes.
-# How much better the pictures become for the time that was saved is decided in training: at a quarter of the work a step,
-# a network sees four times as many pictures in the same time.
+# What the saved time is good for is decided in training, where every step gets cheaper as well:
+# in the same time a network sees several times as many pictures.
 #
 # ## Play
 #
