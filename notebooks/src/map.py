@@ -23,7 +23,7 @@ ctx = model.encode([PROMPT])[0, : len(PROMPT.split())]
 def picture(axes, x, title):
     """One picture (1, 3, h, w), or a text, under its title."""
     axes.set_title(title, fontsize=10)
-    axes.set(xticks=[], yticks=[])
+    axes.set(xticks=[], yticks=[], box_aspect=1)
     if isinstance(x, str):
         axes.text(0.5, 0.5, textwrap.fill(x, 16), ha="center", va="center", fontsize=10)
     else:
@@ -35,7 +35,7 @@ panels = figure.subplots(1, 6)
 picture(panels[0], PROMPT, "the prompt")
 panels[1].imshow(ctx, aspect="auto", cmap="coolwarm", vmin=-3, vmax=3)
 panels[1].set_yticks(range(len(ctx)), PROMPT.split(), fontsize=6)
-panels[1].set_xticks([])
+panels[1].set(xticks=[], box_aspect=1)
 panels[1].set_title("its vectors: 06", fontsize=10)
 picture(panels[2], walk[0].xt, "noise: 02")
 picture(panels[3], walk[0].x0, "first guess: 03, 07")
