@@ -880,7 +880,7 @@ wanted = torch.tensor([asked(caption) for caption in captions])
 
 
 def report(x):
-    """Shares that obey, distance of the ink, and values cut off, of (100, 3, 32, 32)."""
+    """Shares that obey, distance of the ink, and share of values cut off."""
     shares = adherence_by_attribute(wanted, judge(x))
     one, two = look(to_uint8(x))[1].chunk(2)
     apart = (one - two).square().mean(dim=(1, 2)).sqrt().mean().item()
