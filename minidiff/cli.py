@@ -22,7 +22,7 @@ EPILOG = """examples:
 
 `minidiff COMMAND --help` shows more of each."""
 # As in recipes.py, which would import torch before the help is shown.
-RECIPE_NAMES = ("digits", "mnist", "judge", "attributes", "painted", "vae", "latent", "photos", "cifar10")
+RECIPE_NAMES = ("digits", "mnist", "judge", "attributes", "words", "painted", "vae", "latent", "photos", "cifar10")
 
 
 def positive(text: str) -> int:

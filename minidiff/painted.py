@@ -6,6 +6,7 @@ size and place are chosen; stroke and lean are measured on the handwriting.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 
@@ -13,9 +14,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
+from . import checkpoint
 from .data import DIGIT_WORDS, Images, mnist
+from .text import TextEncoder, Tokenizer
 
 SIDE = 32  # pixels of a painted digit
 SMALL = 18  # pixels of the square that holds a small digit; a large one has MNIST's 28
@@ -280,3 +283,52 @@ def asked(caption: str) -> list[int]:
                     if word in synonyms:
                         row[column] = value
     return row
+
+
+# --- Reading captions -------------------------------------------------------------------------------
+
+
+class CaptionReader(nn.Module):
+    """Reads the attributes back from the words alone: the objective that trains a text encoder before any picture.
+
+    A model that learns words and pictures together needs many pictures to find out what its words are about. This
+    one needs none, and the painted models hear by its encoder, as Stable Diffusion hears by that of CLIP
+    (Rombach et al. 2022). Each question has its attribute's answers and one more, "not said".
+    """
+
+    def __init__(self, dim: int = 64, layers: int = 2, heads: int = 4):
+        super().__init__()
+        self.tokenizer = Tokenizer.train(WORDS, LENGTH)
+        self.encoder = TextEncoder(len(self.tokenizer), LENGTH, dim, layers, heads)
+        self.answers = [len(values) + 1 for values in ATTRIBUTES.values()]
+        self.head = nn.Linear(dim, sum(self.answers))
+        self.config = {"class": "CaptionReader", "dim": dim, "layers": layers, "heads": heads}
+
+    @classmethod
+    def from_config(cls, config: dict) -> CaptionReader:
+        return cls(**{k: v for k, v in config.items() if k != "class"})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike = "words") -> CaptionReader:
+        """The reader in this file, or the shipped one. Its card is in `.card`. Raises CheckpointError."""
+        model, model_card = checkpoint.load_model(cls, path)
+        model.card = model_card
+        return model
+
+    def logits(self, captions: Sequence[str]) -> list[Float[Tensor, "b answers"]]:
+        """The scores of the answers to each question; from the peak over the words, as a U-Net hears them."""
+        ctx = self.encoder(self.tokenizer(captions).to(self.head.weight.device))
+        return list(self.head(ctx.amax(1)).split(self.answers, dim=1))
+
+    @torch.no_grad()
+    def read(self, captions: Sequence[str]) -> Int[Tensor, "b 7"]:
+        """The rows of attributes that these captions ask for, UNSAID where they say nothing."""
+        found = torch.stack([part.argmax(1) for part in self.logits(captions)], dim=1)
+        return torch.where(found == found.new_tensor(self.answers) - 1, UNSAID, found)
+
+    def forward(self, batch) -> Float[Tensor, ""]:
+        """Cross-entropy of a `data.Batch` with captions, summed over the questions."""
+        rows = torch.tensor([asked(caption) for caption in batch.captions], device=self.head.weight.device)
+        rows = torch.where(rows == UNSAID, rows.new_tensor(self.answers) - 1, rows)
+        losses = [F.cross_entropy(part, rows[:, i]) for i, part in enumerate(self.logits(batch.captions))]
+        return torch.stack(losses).sum()

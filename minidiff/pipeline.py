@@ -67,6 +67,7 @@ class TextToImage(nn.Module):
         *,
         length: int = 8,
         d_ctx: int = 64,
+        encoder: TextEncoder | None = None,
         process: Process | None = None,
         target: str = "v",
         sigma_data: float = 1.0,
@@ -77,9 +78,13 @@ class TextToImage(nn.Module):
         """An untrained model that knows the words of `captions`; `settings` go to the net, a UNet or a DiT.
 
         shape: of the pictures; with a trained `vae`, of its latents, in which the model then draws.
+        encoder: a trained one of the same words and length, kept as it is, in place of a new one of width `d_ctx`.
         """
         tokenizer = Tokenizer.train(captions, length)
-        encoder = TextEncoder(len(tokenizer), length, d_ctx)
+        if encoder is None:
+            encoder = TextEncoder(len(tokenizer), length, d_ctx)
+        else:
+            encoder, d_ctx = encoder.requires_grad_(False), encoder.config["dim"]
         denoiser = Denoiser(net(channels=shape[0], d_ctx=d_ctx, **settings), process or Cosine(), target, sigma_data)
         return cls(tokenizer, encoder, denoiser, shape, vae)
 

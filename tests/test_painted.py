@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from minidiff import data, metrics, painted
 from minidiff.painted import ATTRIBUTES, DIGIT, INK, LEAN, PAPER, PLACE, SIZE, STROKE, UNSAID, PaintedDigits
+from minidiff.train import train
 
 DATASETS = Path(__file__).parents[1] / "datasets"
 SIZES = [len(values) for values in ATTRIBUTES.values()]
@@ -232,3 +233,28 @@ def test_the_datasheet_says_what_its_script_prints(capsys):
     )
     for link in re.findall(r"\]\((?!http)([^)]+)\)", sheet):
         assert (DATASETS / link).is_file(), link
+
+
+# --- the reader of captions ---
+
+
+def test_the_shipped_reader_understands_what_was_said():
+    reader = painted.CaptionReader.load()
+    prompts = ["a seven", "", "a red digit on blue paper", "a blue digit on red paper", "9 in the top left corner"]
+    assert reader.read(prompts).tolist() == [painted.asked(prompt) for prompt in prompts]
+
+
+def test_a_reader_learns_from_captions_alone(digits):
+    torch.manual_seed(0)
+    reader = painted.CaptionReader(dim=16, layers=1, heads=2)
+    stream = data.batches(digits, 64, captions=painted.painted_captions)
+    losses = [state.loss for state in train(reader, stream, steps=60, warmup=5, progress=False)]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_a_reader_has_an_answer_for_what_is_not_said():
+    reader = painted.CaptionReader(dim=16, layers=1, heads=2)
+    assert [part.shape for part in reader.logits(["a seven"])] == [(1, len(v) + 1) for v in painted.ATTRIBUTES.values()]
+    again = painted.CaptionReader.from_config(reader.config)
+    again.load_state_dict(reader.state_dict())
+    assert torch.equal(again.read(["a thin 2", "a digit"]), reader.read(["a thin 2", "a digit"]))

@@ -286,6 +286,17 @@ def test_the_words_learn_too():
     assert all(p.grad is not None and bool(p.grad.any()) for p in model.encoder.parameters())
 
 
+def test_a_trained_encoder_is_kept_as_it_is():
+    encoder = tiny.stirred().encoder
+    settings = dict(length=encoder.config["length"], encoder=encoder, widths=(8, 16), heads=2)
+    model = TextToImage.new(MODEL.tokenizer.words, MODEL.shape, **settings)
+    assert model.denoiser.net.config["d_ctx"] == encoder.config["dim"]
+    model(tiny.batch()).backward()
+    assert all(p.grad is None for p in model.encoder.parameters())
+    with pytest.raises(ValueError, match="does not fit"):
+        TextToImage.new(["other", "words", "and", "more", "of", "them"], MODEL.shape, **settings)
+
+
 def test_precision_is_kept_when_walking_by_another_clock(monkeypatch):
     model, seen = tiny.stirred(), []
     model.denoiser.precision = torch.bfloat16
