@@ -73,7 +73,7 @@ print(
 #
 # - **img2img** redraws the whole picture. It was asked for a three.
 # - **Inpainting** draws what is missing, here the grey part. It was asked for a three, too.
-# - **Outpainting** moves the view, and draws what comes into it.
+# - **Outpainting** goes on beyond the edge. It was asked for another three there.
 # - **Variations** are pictures near the first one.
 
 
@@ -99,7 +99,7 @@ print("The given picture:", caption)
 drawn = {
     "img2img": model.img2img(seven, [three] * 7, strength=0.7),
     "inpainting": model.inpaint(seven, top, [three] * 7),
-    "outpainting": model.outpaint(seven, [caption] * 7, right=14),
+    "outpainting": model.outpaint(seven, [three] * 3, right=26),
     "variations": model.variations(caption, 7, amount=0.3),
 }
 given = [seven, torch.where(top, seven, 0), seven, model.draw(caption)]
@@ -107,9 +107,12 @@ rows = {
     name: torch.cat([first, others])
     for first, (name, others) in zip(given, drawn.items(), strict=True)
 }
+hidden = torch.zeros(1, 3, 32, 26)
+wide = torch.cat([hidden, drawn["outpainting"][..., 6:]])
+rows["outpainting"] = torch.cat([seven.expand(4, -1, -1, -1), wide], dim=3)
 viz.show(
     viz.table(rows, scale=3),
-    "Four rows: a seven redrawn, a hole filled, a view moved, and a seven varied.",
+    "Four rows: a seven redrawn, a hole filled, a sheet continued, and variations.",
 )
 
 # %% [markdown]
@@ -616,14 +619,12 @@ viz.show(
 # `roll` moves the pixels in a circle. What left on one side comes back on the other, where the mask says that it is not known.
 
 # %%
-one, its = chosen(size="large", skip=3)
-prompts = [full_caption(its[0].tolist())] * 8
-view = torch.arange(32) + 12  # the columns of the picture that the moved view shows
+view = torch.arange(32) + 26  # the columns of the picture that the moved view shows
 inside = (view < 32).expand(32, 32)
-moved = one.roll(-12, -1).expand(8, -1, -1, -1)
-mine = my_walk(keep(asking(prompts), moved, inside), noise, ts)
+moved = seven.roll(-26, -1).expand(8, -1, -1, -1)
+mine = my_walk(keep(asking([three] * 8), moved, inside), noise, ts)
 
-library = model.outpaint(one, prompts, right=12, steps=20, sampler=ddim)
+library = model.outpaint(seven, [three] * 8, right=26, steps=20, sampler=ddim)
 assert_close(mine.clamp(-1, 1), library, rtol=0, atol=1e-3)
 print("keep on the moved picture draws what model.outpaint draws.")
 
