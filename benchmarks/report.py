@@ -205,6 +205,13 @@ def widgets(r: dict) -> str:
         [f"frames shown of {p['keys']} keys at 30 a second, least of {r['rounds']} rounds", f"{p['shown']}", "all"],
         ["blank frames", f"{p['blank']}", "none"],
     ]
+    changes = {"guidance": "guidance changed", "prompt": "prompt changed", "burst": "the last of five quick changes"}
+    for kind, change in changes.items():
+        for part, told, goal in (("first", "first picture", "0.7"), ("full", "full walk", "2")):
+            measured = spread(r["playground"][kind][part]) if "playground" in r else "not measured yet"
+            rows.append([f"Playground, {change}: {told}, s", measured, f"at most {goal}"])
+    measured = spread(r["stop"]) if "stop" in r else "not measured yet"
+    rows.append(["from Stop to the end of a training, ms", measured, "at most 500"])
     return table(["what", "measured", "goal"], rows) + origin(r)
 
 

@@ -81,8 +81,9 @@ def task(e: Exercise) -> dict:
         wrong = [(m.hint, e.wrong(m)) for m in e.mistakes]
         made["mistakes"] = [[hint, [call(f, list(c.args), c.gradients) for c in cases]] for hint, f in wrong]
     if e.make_picture:
-        args = e.make_picture(Chance(CHECK_SEED))
-        made["picture"] = [list(args), e.reference(*args)]
+        calls = e.make_picture(Chance(int(e.id.replace(".", ""))))
+        calls = [list(args) for args in (calls if isinstance(calls, list) else [calls])]
+        made["picture"] = [calls, [e.reference(*args) for args in calls]]
     return made
 
 

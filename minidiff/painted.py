@@ -292,8 +292,8 @@ class CaptionReader(nn.Module):
     """Reads the attributes back from the words alone: the objective that trains a text encoder before any picture.
 
     A model that learns words and pictures together needs many pictures to find out what its words are about. This
-    one needs none, and the painted models hear by its encoder, as Stable Diffusion hears by that of CLIP
-    (Rombach et al. 2022). Each question has its attribute's answers and one more, "not said".
+    one needs none, and the painted models hear by its encoder, as Stable Diffusion hears by that of CLIP (Radford et
+    al. 2021). Each question has its attribute's answers and one more, "not said".
     """
 
     def __init__(self, dim: int = 64, layers: int = 2, heads: int = 4):

@@ -238,7 +238,7 @@ def _attributes_quality(model: ConvNet, n: int = 10_000) -> dict:
 
 def _vae() -> VAE:
     torch.manual_seed(0)
-    return VAE(channels=3, latents=4, widths=(48, 96))
+    return VAE(channels=3, latents=4, widths=(32, 64))
 
 
 def _vae_finish(model: VAE, full: bool, n: int = 10_000) -> None:
@@ -373,7 +373,7 @@ RECIPES = {
             _vae,
             lambda full: data.batches(painted.painted_digits(full, inks="all"), share(64)),
             _vae_quality,
-            dict(steps=5000, lr=4e-3),
+            dict(steps=3000, lr=4e-3),
             finish=_vae_finish,
         ),
         Recipe(

@@ -58,11 +58,11 @@ def chromium(profile: Path, **options):
 
 
 def fresh_settings(home: Path) -> dict[str, str]:
-    """The environment of a JupyterLab that never saves a notebook, and that a test may steer."""
+    """The environment of a JupyterLab that never saves a notebook by itself, and that a test may steer."""
     settings = home / "settings/@jupyterlab/docmanager-extension/plugin.jupyterlab-settings"
-    settings.parent.mkdir(parents=True)
+    settings.parent.mkdir(parents=True, exist_ok=True)
     settings.write_text(json.dumps({"autosave": False}))
-    (home / "config").mkdir()
+    (home / "config").mkdir(exist_ok=True)
     (home / "config/jupyter_lab_config.json").write_text(json.dumps({"LabApp": {"expose_app_in_browser": True}}))
     return os.environ | {
         "JUPYTER_CONFIG_PATH": str(home / "config"),
@@ -79,7 +79,7 @@ def serving(command: list[str], home: Path):
     server = subprocess.Popen(
         [sys.executable, *command],
         cwd=ROOT,
-        env=fresh_settings(home) | {"PYTHONPATH": str(ROOT / "tests")},
+        env=fresh_settings(home) | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -98,12 +98,18 @@ def serving(command: list[str], home: Path):
 
 
 def lab_of(cells: list[str], home: Path):
-    """`minidiff lab` on a notebook of these cells."""
+    """`minidiff lab` on a new notebook of these cells."""
     (home / "notebooks").mkdir()
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     notebook.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
     nbformat.write(notebook, home / "notebooks/widgets.ipynb")
-    code = f"from pathlib import Path; from minidiff import lab; lab.ROOT = Path({str(home)!r}); lab.lab(browser=False)"
+    return lab_in(home)
+
+
+def lab_in(home: Path):
+    """`minidiff lab` on the first notebook in home/notebooks."""
+    code = f"from pathlib import Path; from minidiff import lab; lab.ROOT = Path({str(home)!r}); "
+    code += f"lab.START_LIMIT = {START / 1000}; lab.lab(browser=False)"
     return serving(["-c", code], home)
 
 
@@ -133,6 +139,12 @@ def run_all(page) -> list[dict]:
     )
     cells = page.evaluate("jupyterapp.shell.currentWidget.content.model.toJSON().cells")
     return [cell for cell in cells if cell["cell_type"] == "code"]
+
+
+def saved(page) -> None:
+    """Save the notebook, as Ctrl-S does."""
+    page.evaluate("jupyterapp.commands.execute('docmanager:save')")
+    page.wait_for_function("() => !jupyterapp.shell.currentWidget.context.model.dirty", timeout=START)
 
 
 def dark(page) -> None:

@@ -6,6 +6,7 @@ import ast
 import copy
 import json
 import random
+import re
 import textwrap
 from collections.abc import Iterator
 
@@ -155,6 +156,15 @@ def _changes(node: ast.AST, names: list[str]) -> Iterator:
 HOSTILE = {
     "endless loop": "while True:\n    pass",
     "endless sleep": "import time\ntime.sleep(1000)",
+    "endless in every thread": """
+        import signal, threading
+        signal.signal(signal.SIGXCPU, signal.SIG_IGN)
+        def spin():
+            while True:
+                torch.ones(10**6).sum()
+        for _ in range(8):
+            threading.Thread(target=spin, daemon=True).start()
+        spin()""",
     "ignores signals": """
         import signal
         for number in range(1, 64):
@@ -262,12 +272,47 @@ HOSTILE_FILES = {
 }
 
 
+CAUSES = {  # kinds: what the message must say
+    "endless [lsi]|ignores|prints": "ran longer than",
+    "all memory": "memory|ran longer than",
+    "too much|too many v|huge text": "8 MiB|memory|ran longer than",
+    "an error w": "ValueError|ran longer than",
+    "cannot be shown": "Bad",
+    "sys.exit": "SystemExit",
+    "recursion": "RecursionError",
+    "kills|fork|runs|socket|writes a|password": "PermissionError",
+    "imports": "PermissionError|No module",
+    "thread": "start new thread",
+    "os._exit|abort|null p|closes": "its process ended",
+    "reads the g": "unable to open",
+    "forges|claims|packer|every handle": "its answer|its process ended",
+    "patches|nan|infinite": ".",  # theirs may be the answer of a known mistake
+    "JSON|bytes|deeply|no cells|empty": "it is (not a notebook|empty)",
+    "numbers": "no function",
+    "stub": "returns None",
+    "warns": "returns None|ran longer than",
+    "not parse|brackets|null c": "does not parse",
+    "decorator": "ZeroDivisionError",
+}
+
+
+def cause(kind: str) -> str:
+    """What the message on this kind must hold, as a pattern; of an answer of another form, what it must be."""
+    if kind.startswith("raises "):
+        return kind.removeprefix("raises ")
+    return next((said for kinds, said in CAUSES.items() if re.search(kinds, kind)), "must (be|have|hold)")
+
+
+def answer(function: str, body: str) -> str:
+    """A cell that defines this function."""
+    return f"import torch\n\ndef {function}(*args):\n{textwrap.indent(textwrap.dedent(body).strip(), '    ')}\n"
+
+
 def hostile(function: str) -> dict[str, bytes]:
     """{kind: notebook}, every one of which is worth nothing."""
     made = {}
     for kind, body in HOSTILE.items():
-        code = f"import torch\n\ndef {function}(*args):\n{textwrap.indent(textwrap.dedent(body).strip(), '    ')}\n"
-        made[kind] = json.dumps(notebook(code)).encode()
+        made[kind] = json.dumps(notebook(answer(function, body))).encode()
     return made | {kind: data.replace(b"{name}", function.encode()) for kind, data in HOSTILE_FILES.items()}
 
 

@@ -45,6 +45,8 @@ RESULTS = {
         "rounds": 5,
         "kernel": {"seconds": SPREAD, "bytes": 987654},
         "page": {"p50": 20.0, "p95": 30.0, "shown": 40, "keys": 40, "blank": 0},
+        "playground": {kind: {"first": SPREAD, "full": SPREAD} for kind in ("guidance", "prompt", "burst")},
+        "stop": SPREAD,
     },
     "steps": ABOUT | JUDGED | {"many": 100, "rows": [STEPS]},
     "judge": ABOUT | {"n": 10, "on": "painted", "shares": SHARES, "confusion": CONFUSION},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import dataclasses
 import io
 import json
 import shutil
@@ -17,7 +18,7 @@ import pytest
 import torch
 
 from minidiff import DDPM, EDM, Cosine, Flow, metrics, samplers, text, vae
-from minidiff.grading import checking, judges, wire
+from minidiff.grading import checking, judges, pictures, wire
 from minidiff.grading.exercise import Exercise, Lesson, judge, load_lessons, recognise
 from minidiff.grading.running import call
 
@@ -367,6 +368,21 @@ def test_damaged_progress_is_no_reason_to_stop(fresh):
     assert "of" in checking.table()
 
 
+def test_pictures_show_what_is_wanted_beside_yours_and_tell_mistakes_apart():
+    drawn = {id: task["picture"] for id, task in checking.tasks().items() if task["picture"]}
+    assert len(drawn) >= 60
+    for id, (calls, want) in drawn.items():
+        e = exercises()[id]
+        (_, wanted), (_, yours) = pictures.beside(want, want)
+        assert "<img" in wanted or "<svg" in wanted or "<table" in wanted, id
+        wrong = [pictures.beside(want, [call(e.wrong(m), args)["out"] for args in calls]) for m in e.mistakes]
+        assert any(("yours", yours) not in sides for sides in wrong), id
+        odd = [torch.zeros(0), torch.zeros(2, 0), torch.full((3, 3), float("nan")), torch.ones(1000, 1000)]
+        odd += [torch.ones(2, dtype=torch.complex64), torch.eye(3).to_sparse(), torch.empty(3, device="meta")]
+        for out in (None, 7, "x", [], {}, [[want]], *odd):
+            assert pictures.beside(want, [out] * len(want))[0] == ("wanted", wanted), (id, out)
+
+
 # --- What learners get --------------------------------------------------------------------------------
 
 
@@ -396,29 +412,57 @@ def test_untouched_notebooks_run_and_solved_ones_score_everything(fresh):
     assert f"{points:g} of {points:g} points" in checking.table()
 
 
-def test_no_solution_reaches_a_learner_or_a_worker(tmp_path):
-    folder = tmp_path / "src"
+MARK = "MARK_IN_A_SOLUTION"
+
+
+def marked(folder: Path) -> list[Lesson]:
+    """The lessons with a mark in every solution, as a name and as text, so that no way of copying loses it."""
     shutil.copytree(build.HERE / "src", folder)
+    wanted = {e.function for e in exercises().values()}
     for file in folder.glob("*.py"):
         lines = file.read_text().splitlines(keepends=True)
-        wanted = {e.function for e in exercises().values()}
         functions = [n for n in ast.parse("".join(lines)).body if isinstance(n, ast.FunctionDef) and n.name in wanted]
         for node in reversed(functions):
-            lines.insert(node.body[0].end_lineno, "    # MARK-IN-A-SOLUTION\n")
+            lines.insert(node.body[0].end_lineno, f"    {MARK} = '{MARK}'\n")
         file.write_text("".join(lines))
-    marked = 0
-    for lesson in load_lessons(folder):
-        marked += sum("MARK-IN-A-SOLUTION" in e.source for e in lesson.exercises)
-        for data in build.built(lesson).values():
-            assert b"MARK" not in data
-    assert marked == len(exercises())
-    package = [p for p in (ROOT / "minidiff").rglob("*") if p.suffix in (".py", ".bin")]
-    learner = b"".join(p.read_bytes() for p in [*package, *build.HERE.glob("*.ipynb")])
+    made = load_lessons(folder)
+    for e in (e for lesson in made for e in lesson.exercises):
+        assert MARK in e.source and MARK in e.reference.__code__.co_varnames, e.id
+    return made
+
+
+def leaks(lesson: Lesson) -> list[str]:
+    return [path.suffix for path, data in build.built(lesson).items() if MARK.encode() in data]
+
+
+def test_no_solution_reaches_a_learner_or_a_worker(tmp_path):
+    for lesson in marked(tmp_path / "src"):
+        assert not leaks(lesson), lesson.number
+
+
+@pytest.mark.parametrize("place", ["stub", "text", "title", "hints", "judge", "properties", "mistakes"])
+def test_a_leak_would_be_seen(tmp_path, place):
+    lesson = marked(tmp_path / "src")[1]
+    e = lesson.exercises[0]
+    lesson.exercises = [e]
+    leaked = {"hints": [e.source], "properties": {e.source: 1}}
+    leaked["mistakes"] = [dataclasses.replace(e.mistakes[0], hint=e.source)]
+    setattr(e, place, leaked.get(place, e.source))
+    assert leaks(lesson) == {"stub": [".ipynb"], "text": [".ipynb"], "title": [".ipynb", ".bin"]}.get(place, [".bin"])
+
+
+def test_no_line_of_a_solution_stands_in_what_is_handed_out():
+    package = b"".join(p.read_bytes() for p in (ROOT / "minidiff").rglob("*.py"))
+    numbers = b"".join(p.read_bytes() for p in checking.ANSWERS.glob("*.bin"))
+    notebooks = b"".join(p.read_bytes() for p in build.HERE.glob("*.ipynb"))
+    hints = {hint for e in exercises().values() for hint in e.hints}  # on request they say a line
     for e in exercises().values():
-        body = e.source[len(e.stub) - len("    # Your code here.\n    return None") :]
-        for line in body.splitlines():
-            if line.strip().startswith("return ") and len(line.strip()) > 45 and e.function not in ("guided_in",):
-                assert f"\n{line}\n".encode() not in learner, (e.id, line)
+        for line in (line.strip() for line in e.source.splitlines()[e.stub.count("\n") - 1 :]):
+            quoted = json.dumps(line, ensure_ascii=False)[1:-1].encode()
+            told = len(line) < 30 or any(line in hint for hint in hints)
+            assert told or (quoted not in numbers and quoted not in notebooks), (e.id, line)
+            if line.startswith("return ") and len(line) > 45 and e.function != "guided_in":
+                assert line.encode() not in package, (e.id, line)
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ import torch
 from minidiff import cli
 from minidiff.grading import grade as grading
 from minidiff.grading import reports, sandbox, wire
-from minidiff.grading.exercise import load_lessons
+from minidiff.grading.exercise import SOURCES, load_lessons
 from minidiff.grading.gradebook import Grade, Gradebook, Row
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -113,8 +113,8 @@ def test_the_worker_has_nothing_of_the_library_in_it():
 def test_no_door_is_open_in_a_worker_and_the_doors_are_real(tmp_path):
     worker = grading.Worker()
     try:
-        found = worker.probe()
-        assert len(found) >= 15
+        found = worker.probe({"reference": SOURCES})
+        assert len(found) >= 15 and "read a reference" in found
         if not worker.rights["landlock"]:
             pytest.skip("this kernel has no Landlock")
         assert not [name for name, succeeded in found.items() if succeeded]
@@ -132,7 +132,9 @@ def test_no_door_is_open_in_a_worker_and_the_doors_are_real(tmp_path):
 
 
 def test_where_there_is_no_sandbox_submissions_must_be_trusted(monkeypatch):
-    monkeypatch.setattr(grading.Worker, "probe", lambda self: {"read /etc/passwd": True, "open a socket": False})
+    monkeypatch.setattr(
+        grading.Worker, "probe", lambda self, places: {"read /etc/passwd": True, "open a socket": False}
+    )
     with pytest.raises(ValueError, match=r"does not hold.*read /etc/passwd.*--trust-submissions"):
         grading.seal(trust=False)
     assert "1 of 2 probes refused" in grading.seal(trust=True)
@@ -212,6 +214,16 @@ def test_a_zero_needs_the_same_state_twice_and_points_do_not():
         assert grading.settle(rows(*states)).state == wanted, states
 
 
+def test_who_was_killed_from_outside_gets_no_zero_and_who_ran_too_long_does(monkeypatch):
+    worker = object.__new__(grading.Worker)
+    worker.wall = 2.0
+    ends = {(-9, False): "infra", (-9, True): "timeout", (-24, False): "timeout", (-11, False): "crash"}
+    for (code, timed_out), wanted in ends.items():
+        said = {"code": code, "timed_out": timed_out, "seconds": 0.1}
+        monkeypatch.setattr(worker, "ask", lambda job, said=said: (said, b""))
+        assert worker.run(b"").state == wanted
+
+
 def test_a_lost_worker_is_no_fault_of_the_learner(workers, tmp_path):
     """Kill the worker again and again while right answers are graded: not one loses a point."""
     right = submission(json.dumps(corpus.notebook(corpus.solution(exercises()["2.1"]))).encode(), tmp_path)
@@ -268,7 +280,7 @@ def test_a_class_is_graded_once(tmp_path, monkeypatch):
     assert len(first) == 12
     assert all((state, score) == ("pass", 3.0) for name, _, _, state, score, _ in first if name.startswith("good"))
     assert all(score == 0 for name, _, _, _, score, _ in first if name.startswith("bad"))
-    monkeypatch.setattr(grading, "seal", lambda trust: "none")
+    monkeypatch.setattr(grading, "seal", lambda trust, places: "none")
     monkeypatch.setattr(grading.Worker, "__init__", lambda self, wall: 1 / 0)  # nothing is left to do
     assert cli.main([*call, str(tmp_path / "one")]) == 0
     assert content(tmp_path / "one" / "gradebook.sqlite") == first
@@ -301,7 +313,7 @@ def test_a_fault_of_the_grader_is_ungraded_and_exit_status_2(tmp_path, monkeypat
     def lost(self, job):
         raise grading.WorkerLost("gone")
 
-    monkeypatch.setattr(grading, "seal", lambda trust: "none")
+    monkeypatch.setattr(grading, "seal", lambda trust, places: "none")
     monkeypatch.setattr(grading.Worker, "run", lost)
     monkeypatch.setattr(grading.Worker, "__init__", lambda self, wall: None)
     monkeypatch.setattr(grading.Worker, "close", lambda self: None)

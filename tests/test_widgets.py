@@ -481,12 +481,37 @@ def test_a_live_widget_leaves_a_picture_where_there_is_no_kernel(model, monkeypa
 
     for board in (widgets.PaintMask(model, torch.zeros(1, 8, 8)), widgets.ScheduleDesigner(torch.zeros(1, 1, 8, 8))):
         outputs = []
-        monkeypatch.setattr(live, "display", outputs.append)
-        board._repr_mimebundle_()
+        monkeypatch.setattr(live, "display", lambda output, display_id: outputs.append(output))  # noqa: B023
+        data, _ = board._repr_mimebundle_()
+        assert data["text/plain"] == f"[{board.label}: run this cell to use it.]"
         (output,) = outputs
         tags = Tags(output.data).tags
-        assert [tag for tag, _ in tags] == ["div", "img"] and tags[1][1]["alt"]
+        assert [tag for tag, _ in tags] == ["div", "style", "img"] and tags[2][1]["alt"]
         assert tags[0][1]["class"] == board.still_name
+
+
+def test_a_training_leaves_what_it_drew(monkeypatch):
+    from minidiff.widgets import live
+
+    shown = {}
+    for name in ("display", "update_display"):
+        monkeypatch.setattr(live, name, lambda output, display_id: shown.update({display_id: output.data}))
+    begun = threading.Event()
+
+    def states():
+        assert begun.wait(30)
+        yield from quick(3)
+
+    board = widgets.TrainingBoard(states(), ["seven", "one"], every=0.0, steps=2)
+    board._repr_mimebundle_()
+    assert "has begun" in shown[board.model_id]
+    begun.set()
+    board.wait()
+    assert board.film().html in shown[board.model_id] and board.still_name in shown[board.model_id]
+    silent = widgets.TrainingBoard(quick(3))
+    silent.wait()
+    (image,) = Tags(silent.still()).tags
+    assert image[0] == "img" and "over 3 steps" in image[1]["alt"]
 
 
 # --- export ---

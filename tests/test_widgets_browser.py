@@ -9,6 +9,7 @@ import base64
 import io
 import itertools
 import re
+import shutil
 import time
 from types import SimpleNamespace
 
@@ -45,13 +46,14 @@ PLAYERS = {
 }
 LIVE = {
     "Playground": "Playground(m, 'seven', seed=3, steps=5)",
-    "TrainingBoard": "board = TrainingBoard(train(tiny.model(), tiny.stream(), 10**6, format=Format(), progress=False),"
-    " ['seven', 'one'], every=1.0, steps=2)\nboard",
+    "TrainingBoard": "TrainingBoard(train(tiny.model(), tiny.stream(), 10**6, format=Format(), progress=False),"
+    " ['seven', 'one'], every=1.0, steps=2)",
     "PaintMask": "PaintMask(m, pictures[0], 'seven', 2, steps=3)",
     "LatentMap": "LatentMap(vae, pictures)",
     "ScheduleDesigner": "ScheduleDesigner(pictures[:2], [Cosine(), DDPM()])",
 }
 NAMES = [*PLAYERS, *LIVE]
+VIEW = "application/vnd.jupyter.widget-view+json"
 SHOTS = [("light-1024", 1024, 768), ("light-1920", 1920, 1080), ("dark-1920", 1920, 1080), ("dark-1024", 1024, 768)]
 ROOTS = ".minidiff:not([class*=minidiff-still] *)"  # not the player that stands where no kernel is
 PIXELS = """canvas => Array.from(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data)"""
@@ -72,7 +74,8 @@ def opened(tmp_path_factory):
     with browser.chromium(home / "profile", viewport={"width": 1280, "height": 1000}) as page:
         page.hosts = set()
         page.on("request", lambda request: page.hosts.add(re.sub(r"^(\w+:)(//[^/:]*)?.*", r"\1\2", request.url)))
-        with browser.lab_of([SET_UP, *PLAYERS.values(), *LIVE.values()], home) as address:
+        live = [f"{name}_ = {code}\n{name}_" for name, code in LIVE.items()]
+        with browser.lab_of([SET_UP, *PLAYERS.values(), *live], home) as address:
             browser.open_lab(page, address)
             page.evaluate("jupyterapp.commands.execute('application:toggle-left-area')")
             cells = browser.run_all(page)
@@ -171,6 +174,43 @@ def test_run_all_shows_every_widget_and_asks_nobody_else(opened):
         "http://127.0.0.1",
         "ws://127.0.0.1",
     }
+
+
+FAIL_ONCE = """def fail_once(widget):
+    answer = widget.answer
+    def failing(request, buffers):
+        widget.answer = answer
+        raise ZeroDivisionError("no way")
+        yield
+    widget.answer = failing
+"""
+ACTS = {  # a control of each live widget that asks the kernel, and the key that does
+    "Playground": (lambda box: box.get_by_role("button", name="Draw", exact=True), "Enter"),
+    "TrainingBoard": (lambda box: box.get_by_role("button").first, "Enter"),
+    "PaintMask": (lambda box: box.get_by_role("button", name="Draw what is painted over"), "Enter"),
+    "LatentMap": (lambda box: box.get_by_label("First direction"), "ArrowRight"),
+    "ScheduleDesigner": (lambda box: box.get_by_role("slider").nth(1), "ArrowUp"),
+}
+
+
+@pytest.mark.parametrize("name", LIVE)
+def test_an_error_is_told_in_the_widget_which_goes_on(name, widget, opened):
+    page, box = opened[0], widget(name)
+    (find, key), alert = ACTS[name], box.get_by_role("alert")
+    run = "code => jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute({ code }).done"
+    reply = page.evaluate(run, f"{FAIL_ONCE}\nfail_once({name}_)")
+    assert reply["content"]["status"] == "ok"
+    find(box).press(key)
+    alert.wait_for(timeout=60_000)
+    assert alert.evaluate("el => el.firstChild.textContent") == "Not done: ZeroDivisionError: no way"
+    page.wait_for_timeout(1000)
+    assert alert.is_visible()  # what comes unasked meanwhile does not take it away
+    alert.locator("summary").press("Enter")
+    assert "in failing" in alert.locator("pre").inner_text()
+    find(box).press(key)
+    alert.wait_for(state="detached", timeout=60_000)
+    if name == "TrainingBoard":
+        box.get_by_role("button", name="Go on").press("Enter")
 
 
 def test_training_board_pauses_and_stops(widget, opened):
@@ -282,11 +322,71 @@ def test_schedule_designer(widget, here, opened):
     from minidiff.widgets.schedule import Designed
 
     page, box, made = opened[0], widget("ScheduleDesigner"), ScheduleDesigner(here.pictures[:2])
+    for place in (1, 0):  # Cosine, and back to the straight line
+        turn(box, {"as": "choice", "name": "Begin with"}, place)
     box.get_by_role("slider").nth(1).focus()
     for _ in range(2):
         page.keyboard.press("ArrowUp")
     rows = made._along(Designed([0, 0.2, 0.5, 0.6, 0.8, 1]))
     becomes(box.locator("canvas").first, sheet(player.pixels(rows), 9))
+
+
+# What Tab must reach: of a radio group, the one that is chosen.
+CONTROLS = """box => [...box.querySelectorAll("input, select, button, summary, [tabindex='0']")].filter(
+    (el) => !el.disabled && el.checkVisibility() && (el.type !== "radio" || el.checked)).map(
+    (el, k) => (el.dataset.control = k))"""
+# The control with the focus: its number in the widget, and whether its outline can be seen.
+FOCUSED = """box => {
+    const el = document.activeElement, seen = el.type === "radio" ? el.parentElement : el;
+    const style = getComputedStyle(seen);
+    const ring = style.outlineStyle === "solid" && style.outlineWidth === "3px";
+    return [box.contains(el) ? +el.dataset.control : null, ring];
+}"""
+# What a key changes in a control: its value, its mark, or that it was pressed.
+STATE_OF = """el => [el.value, el.checked, el.parentElement.open, el.getAttribute("aria-valuenow"),
+    el.getAttribute("aria-label"), el.dataset.pressed].join()"""
+
+
+KEYS = {"text": ["1", "Backspace"], "number": ["1", "Backspace"], "button": ["Enter"], "SUMMARY": ["Enter", "Enter"]}
+
+
+def work(page, control) -> None:
+    """A key changes the control; where another one undoes that, it does."""
+    control.evaluate("el => (el.focus(), el.addEventListener('click', () => (el.dataset.pressed = true)))")
+    kind = control.evaluate("el => el.type || el.tagName")
+    before = control.evaluate(STATE_OF)
+    keys = KEYS.get(kind, ["ArrowDown", "ArrowUp"])
+    page.keyboard.press(keys[0])
+    if control.evaluate(STATE_OF) == before and kind not in KEYS:  # it was at its end
+        keys.reverse()
+        page.keyboard.press(keys[0])
+    assert control.evaluate(STATE_OF) != before, control.evaluate("el => el.outerHTML.slice(0, 200)")
+    for key in keys[1:]:
+        page.keyboard.press(key)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_control_is_reached_and_worked_by_keyboard(name, widget, opened):
+    """Tab reaches every control in turn and shows where it is, there and back; a key changes each."""
+    page, box = opened[0], widget(name)
+    for summary in box.locator("summary:visible").all():
+        if not summary.evaluate("el => el.parentElement.open"):
+            summary.focus()
+            page.keyboard.press("Enter")
+    numbers = box.evaluate(CONTROLS)
+    assert numbers
+    box.locator("[data-control='0']").focus()
+    for key, order in (("Tab", numbers[1:]), ("Shift+Tab", numbers[-2::-1])):
+        for k in order:
+            page.keyboard.press(key)
+            assert box.evaluate(FOCUSED) == [k, True], (name, k)
+    for k in reversed(numbers):  # from the end: what stands at the top makes the rest anew
+        control = box.locator(f"[data-control='{k}']:not(.md-history *)")
+        if control.count() and not control.is_disabled():  # Pause after Stop
+            work(page, control.element_handle())
+    if name == "Playground":
+        box.get_by_role("button", name="Draw", exact=True).press("Enter")
+        work(page, box.locator(".md-history button").last.element_handle())
 
 
 def test_nothing_keeps_people_out(opened):
@@ -315,44 +415,119 @@ def test_screenshots(opened, widget):
     print(f"screenshots: {home}/shots")
 
 
-def test_an_exported_page_needs_no_kernel_and_no_network(opened, here, tmp_path):
-    _, _, cells, _ = opened
-    made = nbformat.v4.new_notebook(cells=[nbformat.from_dict(cell) for cell in cells])
-    nbformat.write(made, tmp_path / "lesson.ipynb")
+@pytest.fixture(scope="module")
+def ran(opened):
+    """The notebook as it would be saved when the board has drawn something: its still picture is a player then."""
+    page = opened[0]
+    page.locator("[class^=minidiff-still] .minidiff").nth(1).wait_for(state="attached", timeout=60_000)
+    cells = page.evaluate("jupyterapp.shell.currentWidget.content.model.toJSON().cells")
+    return nbformat.v4.new_notebook(cells=[nbformat.from_dict(cell) for cell in cells])
+
+
+def test_an_exported_page_needs_no_kernel_and_no_network(opened, ran, here, tmp_path):
+    nbformat.write(ran, tmp_path / "lesson.ipynb")
     out = export(tmp_path / "lesson.ipynb", tmp_path / "lesson.html")
     page = opened[0].context.new_page()
     try:
         page.context.set_offline(True)
         page.goto(out.as_uri())
         boxes = page.locator(".minidiff")
-        page.wait_for_function("n => document.querySelectorAll('.minidiff').length == n", arg=len(PLAYERS) + 1)
+        page.wait_for_function("n => document.querySelectorAll('.minidiff').length == n", arg=len(PLAYERS) + 2)
         check(boxes.nth(0), eval(PLAYERS["StepScrubber"], here.scope))
-        stills = page.locator("[class^=minidiff-still] img")  # of the live widgets; the Playground's became a player
-        assert [still.is_visible() for still in stills.all()] == [False, True, True, True]
+        stills = page.locator("[class^=minidiff-still] img")  # of the live widgets; two became players
+        assert [still.is_visible() for still in stills.all()] == [False, False, True, True, True]
         assert all(still.get_attribute("alt") for still in stills.all())
     finally:
         page.context.set_offline(False)
         page.close()
 
 
-def test_a_notebook_opened_again_shows_every_picture(opened):
-    """Untrusted, without a kernel and without saved state: only stills, and no error text."""
-    page, home, cells, address = opened
-    view = "application/vnd.jupyter.widget-view+json"
-    for cell in cells:
-        cell["outputs"] = [o for o in cell["outputs"] if view not in o.get("data", {})]
-        cell["execution_count"] = None
-    made = nbformat.v4.new_notebook(cells=[nbformat.from_dict(cell) for cell in cells])
-    made.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    nbformat.write(made, home / "notebooks/again.ipynb")
-    again = page.context.new_page()
+def test_the_page_of_another_exporter_shows_every_picture(opened, ran, tmp_path):
+    """`jupyter nbconvert --to html`, which knows nothing of minidiff, offline."""
+    from nbconvert import HTMLExporter
+
+    body, _ = HTMLExporter().from_notebook_node(ran)
+    (tmp_path / "page.html").write_text(body)
+    page = opened[0].context.new_page()
     try:
-        again.goto(address.replace("widgets.ipynb", "again.ipynb"), timeout=browser.START)
-        again.locator(".jp-Cell img").first.wait_for(timeout=browser.START)
-        for still in again.locator(".jp-OutputArea-output img").all():
-            still.scroll_into_view_if_needed()
-            assert still.is_visible() and still.evaluate("img => img.naturalWidth > 0 && img.alt.length > 10")
-        assert again.locator(".jp-OutputArea-output img").count() == len(PLAYERS) + len(LIVE) - 1
-        assert not again.get_by_text("Error displaying widget").count()
+        page.context.set_offline(True)
+        page.goto((tmp_path / "page.html").as_uri(), wait_until="domcontentloaded")
+        page.locator(".minidiff").nth(len(PLAYERS) - 1).wait_for(timeout=30_000)
+        outputs = page.locator(".jp-OutputArea:has(img, canvas)")
+        assert outputs.count() == len(NAMES)
+        for k, name in enumerate(NAMES):
+            assert outputs.nth(k).locator("img:visible, canvas:visible").count(), name
+            assert "rror" not in outputs.nth(k).inner_text(), name
+        assert "run this cell to use it" in outputs.last.inner_text()
     finally:
-        again.close()
+        page.context.set_offline(False)
+        page.close()
+
+
+STATE = "@jupyter-widgets/jupyterlab-manager:saveWidgetState"
+AGAIN = {
+    "own": ("a kernel that knows nothing of it", {}),
+    "own-no-kernel": ("no kernel at all", {"shouldStart": False, "canStart": False}),
+    "state": ("saved state, and a kernel that knows nothing of it", {}),
+    "foreign": ("a notebook that is not trusted", {}),
+    "stripped": ("one whose views were taken out, as in a lesson", {"shouldStart": False, "canStart": False}),
+}
+
+
+@pytest.fixture(scope="module")
+def again(opened, ran):
+    """A page of a fresh JupyterLab in which the notebook lies that a reader ran and saved, in all kinds of AGAIN."""
+    page, home, *_ = opened
+    folder = home / "notebooks"
+    browser.saved(page)
+    own = nbformat.read(folder / "widgets.ipynb", as_version=4)
+    assert "widgets" not in own.metadata
+    for name in ("own", "own-no-kernel"):
+        shutil.copy(folder / "widgets.ipynb", folder / f"{name}.ipynb")
+    page.evaluate(f"jupyterapp.commands.execute('{STATE}')")
+    page.wait_for_timeout(1000)
+    browser.saved(page)
+    assert "widgets" in nbformat.read(folder / "widgets.ipynb", as_version=4).metadata
+    shutil.copy(folder / "widgets.ipynb", folder / "state.ipynb")
+    own.cells[0].source += "  # by someone else"
+    nbformat.write(own, folder / "foreign.ipynb")
+    for cell in own.cells:
+        cell.outputs = [o for o in cell.outputs if VIEW not in o.get("data", {})]
+    nbformat.write(own, folder / "stripped.ipynb")
+    page = page.context.new_page()
+    page.home = home
+    with browser.lab_in(home) as address:
+        browser.open_lab(page, address)
+        yield page
+    page.close()
+
+
+@pytest.mark.parametrize("kind", AGAIN)
+def test_a_notebook_opened_again_shows_every_picture(kind, again):
+    """No kernel knows the widgets of the notebook: each shows its picture, and no error text."""
+    again.evaluate(
+        "args => jupyterapp.commands.execute('docmanager:open', args)",
+        {"path": f"notebooks/{kind}.ipynb", "factory": "Notebook", "kernelPreference": AGAIN[kind][1]},
+    )
+    panel = again.locator(".jp-NotebookPanel:visible")
+    panel.locator(".jp-OutputArea-output").first.wait_for(timeout=browser.START)
+    has_kernel = "() => !!jupyterapp.shell.currentWidget.sessionContext.session?.kernel"
+    if "shouldStart" not in AGAIN[kind][1]:
+        again.wait_for_function(has_kernel, timeout=browser.START)
+        again.wait_for_timeout(3000)  # for the manager of the widgets to see that it knows none
+    else:
+        assert not again.evaluate(has_kernel)
+    texts = []
+    for k, name in enumerate(NAMES, 1):
+        again.evaluate("k => jupyterapp.shell.currentWidget.content.scrollToItem(k)", k)
+        cell = panel.locator(f".jp-Cell[data-windowed-list-index='{k}'] .jp-OutputArea")
+        cell.locator("img:visible, canvas:visible").first.wait_for(timeout=20_000)
+        texts.append(cell.inner_text())
+        assert cell.locator("img:visible, canvas:visible").first.bounding_box()["width"] >= 16, name
+        for wrong in ("rror", "Loading", "Busy", "undefined"):
+            assert wrong not in texts[-1], (name, texts[-1])
+        again.screenshot(path=again.home / f"again/{kind}-{name}.png")
+    if kind == "own":  # or this test shows nothing
+        assert "Error displaying widget" in panel.locator(".jp-OutputArea").last.evaluate("area => area.textContent")
+    if kind == "foreign":
+        assert "[Playground: run this cell to use it.]" in texts[NAMES.index("Playground")]

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import torch
-from minidiff.data import mnist, to_float
 from minidiff.grading.exercise import TENSOR, Case, Lesson
 
 LESSON = Lesson(
@@ -50,7 +49,7 @@ def _(r):
 
 @pixels_to_numbers.picture
 def _(r):
-    return (mnist().pixels[:8],)
+    return (((r.digits(5) + 1) * 127.5).to(torch.uint8),)
 
 
 @LESSON.exercise(
@@ -83,6 +82,11 @@ def _(r):
             "values", ((bytes_ + r.uniform(*bytes_.shape, low=-0.4, high=0.4, dtype=dtype)).clamp(0, 255) / 127.5 - 1,)
         )
     yield Case("numbers outside of [-1, 1]", (torch.tensor([-1.3, -1.01, 1.02, 1.5]),))
+
+
+@numbers_to_pixels.picture
+def _(r):
+    return (1.4 * r.digits(5),)
 
 
 @LESSON.exercise(
@@ -131,6 +135,12 @@ def _(r):
     for b, classes, dtype in ((5, 3, torch.float32), (4, 10, torch.float64)):
         yield Case("values", (2 * r.normal(b, classes, dtype=dtype), r.whole(0, classes, b)), gradients=True)
     yield Case("large logits", (torch.tensor([[1000.0, 990.0], [-2000.0, 0.0]]), torch.tensor([1, 1])))
+
+
+@cross_entropy.picture
+def _(r):
+    logits = torch.tensor([0.0, 1.0, -1.0])
+    return [(torch.stack([logits, logits + torch.tensor([x, 0.0, 0.0])]), torch.tensor([1, 0])) for x in range(-6, 7)]
 
 
 @LESSON.exercise(
@@ -192,4 +202,4 @@ def _(r):
 @convolve.picture
 def _(r):
     edges = torch.tensor([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]])
-    return to_float(mnist().pixels[:8]) / 2, edges.view(1, 1, 3, 3) / 2
+    return r.digits(5) / 2, edges.view(1, 1, 3, 3) / 2

@@ -3,7 +3,6 @@ from __future__ import annotations
 import math
 
 import torch
-from minidiff.data import mnist, to_float
 from minidiff.grading.exercise import TENSOR, Case, Lesson
 
 LESSON = Lesson(
@@ -24,8 +23,8 @@ def _batch(r, dtype=torch.float32):
 
 
 def _digits(r):
-    x0 = to_float(mnist().pixels[:8])
-    t = torch.linspace(0.1, 0.9, 8) * math.pi / 2
+    x0 = r.digits(6)
+    t = torch.linspace(0.1, 0.9, 6) * math.pi / 2
     eps = r.normal(*x0.shape)
     return x0, eps, t.cos(), t.sin()
 
@@ -111,6 +110,13 @@ def _(r):
     yield Case("where alpha = 0", (r.normal(1, 2, 3, 4), r.normal(1, 2, 3, 4), torch.zeros(1), torch.ones(1)))
 
 
+@x0_from_v.picture
+def _(r):
+    x0, eps = r.digits(5), r.normal(5, 1, 20, 20)
+    t = torch.linspace(0, 1.4, 5).view(-1, 1, 1, 1)
+    return t.cos() * x0 + t.sin() * eps, t.cos() * eps - t.sin() * x0, t.flatten().cos(), t.flatten().sin()
+
+
 @LESSON.exercise(
     "3.3",
     "The picture behind the noise",
@@ -148,6 +154,13 @@ def _(r):
     yield Case("values", _batch(r))
     yield Case("values", _batch(r, torch.float64))
     yield Case("hardly any noise", (r.normal(1, 2, 3, 4), r.normal(1, 2, 3, 4), torch.ones(1), torch.full((1,), 1e-3)))
+
+
+@x0_from_eps.picture
+def _(r):
+    x0, eps = r.digits(5), r.normal(5, 1, 20, 20)
+    t = torch.linspace(0, 1.4, 5).view(-1, 1, 1, 1)
+    return t.cos() * x0 + t.sin() * eps, eps, t.flatten().cos(), t.flatten().sin()
 
 
 @LESSON.exercise(
@@ -205,6 +218,12 @@ def _(r):
     yield Case("at both ends", (r.normal(2, 1, 3, 4), r.normal(2, 1, 3, 4), torch.tensor([0.0, 1.0])))
 
 
+@ends_of_the_line.picture
+def _(r):
+    x0, eps, t = r.digits(5), r.normal(5, 1, 20, 20), torch.linspace(0, 1, 5)
+    return x0 + t.view(-1, 1, 1, 1) * (eps - x0), eps - x0, t
+
+
 @LESSON.exercise(
     "3.5",
     "The loss",
@@ -238,6 +257,12 @@ def _(r):
         shape = r.shape()
         yield Case("values", (r.normal(*shape, dtype=dtype), r.normal(*shape, dtype=dtype)), gradients=True)
     yield Case("one picture", (r.normal(1, 1, 2, 5), r.normal(1, 1, 2, 5)))
+
+
+@loss_per_picture.picture
+def _(r):
+    x0, noise = r.digits(1).expand(30, -1, -1, -1), torch.linspace(0, 1, 30).view(-1, 1, 1, 1)
+    return (x0 + noise * r.normal(30, 1, 20, 20))[..., ::2, ::2].clone(), x0[..., ::2, ::2].clone()
 
 
 @LESSON.exercise(
@@ -294,3 +319,9 @@ def _(r):
     points = r.normal(6, 2)
     yield Case("hardly any noise", (0.9 * points[:4] + 0.001, points, torch.tensor(0.9), torch.tensor(0.02)))
     yield Case("one point", (r.normal(3, 2), r.normal(1, 2), torch.tensor(0.5), torch.tensor(0.5)))
+
+
+@best_denoiser.picture
+def _(r):
+    turn = torch.linspace(0, 2 * math.pi, 13)[:12]
+    return 0.8 * r.normal(200, 2), torch.stack([turn.cos(), turn.sin()], 1), torch.tensor(0.8), torch.tensor(0.4)

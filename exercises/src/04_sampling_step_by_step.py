@@ -3,7 +3,6 @@ from __future__ import annotations
 import math
 
 import torch
-from minidiff.data import mnist, to_float
 from minidiff.grading.exercise import TENSOR, Case, Lesson
 from minidiff.grading.wire import Belief, Schedule
 
@@ -55,6 +54,12 @@ def _(r):
     yield Case("values", (r.normal(1, 1, 3, 2), r.normal(1, 1, 3, 2), torch.tensor(1.0), torch.tensor(20.0)))
 
 
+@believed_noise.picture
+def _(r):
+    x0, eps = r.digits(5), r.normal(5, 1, 20, 20)
+    return 0.8 * x0 + 0.6 * eps, x0, torch.tensor(0.8), torch.tensor(0.6)
+
+
 @LESSON.exercise(
     "4.2",
     "A step of DDIM",
@@ -96,7 +101,7 @@ def _(r):
 
 @ddim_step.picture
 def _(r):
-    x0 = to_float(mnist().pixels[:8])
+    x0 = r.digits(5)
     t, s = torch.tensor(0.8 * math.pi / 2), torch.tensor(0.4 * math.pi / 2)
     return t.cos() * x0 + t.sin() * r.normal(*x0.shape), x0, t.cos(), t.sin(), s.cos(), s.sin()
 
@@ -162,6 +167,12 @@ def _(r):
     )
 
 
+@ddpm_posterior.picture
+def _(r):
+    x0, eps = r.digits(5), r.normal(5, 1, 20, 20)
+    return 0.6 * x0 + 0.8 * eps, x0, torch.tensor(0.36), torch.tensor(0.81)
+
+
 @LESSON.exercise(
     "4.4",
     "How much fresh noise?",
@@ -221,6 +232,13 @@ def _(r):
     yield Case("the last step ends at x0", (*tensors, a, b, torch.tensor(1.0), torch.tensor(0.0), 1.0))
 
 
+@noisy_step.picture
+def _(r):
+    x0, eps, fresh = r.digits(1), r.normal(1, 1, 20, 20), r.normal(1, 1, 20, 20)
+    scales = [torch.tensor(x) for x in (0.6, 0.8, 0.9, 0.4359)]
+    return [(0.6 * x0 + 0.8 * eps, x0, fresh, *scales, eta) for eta in (0.0, 0.25, 0.5, 0.75, 1.0)]
+
+
 @LESSON.exercise(
     "4.5",
     "The walk",
@@ -274,3 +292,9 @@ def _(r):
         )
     belief = Belief(torch.tensor(0.5), r.normal(1, 3, 2))
     yield Case("one step", (belief, Schedule("cosine"), r.normal(1, 1, 3, 2), torch.tensor([0.95, 0.0])))
+
+
+@walk.picture
+def _(r):
+    belief = Belief(torch.tensor(0.1), 0.9 * r.digits(1)[0])
+    return belief, Schedule("cosine"), r.normal(5, 1, 20, 20), torch.linspace(0.95, 0, 6)

@@ -51,6 +51,12 @@ def _(r):
     )
 
 
+@euler_step.picture
+def _(r):
+    x0, eps = r.digits(1), r.normal(1, 1, 20, 20)
+    return [(x0 + 2 * eps, x0, torch.tensor(2.0), torch.tensor(s)) for s in (1.5, 1.0, 0.5, 0.2, 0.0)]
+
+
 @LESSON.exercise(
     "5.2",
     "Where to ask",
@@ -160,6 +166,12 @@ def _(r):
     yield Case("a step to 0 is Euler's", (belief, r.normal(1, 1, 3, 2), torch.tensor([0.9, 0.0])))
 
 
+@heun_walk.picture
+def _(r):
+    belief = Belief(torch.tensor(0.7), 0.4 * r.digits(1)[0])
+    return belief, 3 * r.normal(5, 1, 20, 20), torch.tensor([3.0, 1.0, 0.0])
+
+
 @LESSON.exercise(
     "5.4",
     "Remember the last guess",
@@ -210,6 +222,12 @@ def _(r):
         )
     x0 = r.normal(1, 2, 4, 3)
     yield Case("the same guess twice", (x0, x0.clone(), torch.tensor(-1.0), torch.tensor(0.5), torch.tensor(0.8)))
+
+
+@extrapolate.picture
+def _(r):
+    x0, eps = r.digits(5), r.normal(5, 1, 20, 20)
+    return x0 + 0.1 * eps, 0.6 * x0 + 0.3 * eps, torch.tensor(0.9), torch.tensor(0.2), torch.tensor(1.5)
 
 
 @LESSON.exercise(
@@ -272,6 +290,13 @@ def _(r):
         "a tiny step",
         (r.normal(1, 2, 4, 3), r.normal(1, 2, 4, 3), t.cos(), t.sin(), (t - 0.01).cos(), (t - 0.01).sin()),
     )
+
+
+@exponential_step.picture
+def _(r):
+    x0, eps = r.digits(1), r.normal(1, 1, 20, 20)
+    scales = [(a.cos(), a.sin()) for a in torch.tensor([1.2, 0.9, 0.6, 0.3, 0.1])]
+    return [(0.1 * x0 + 0.995 * eps, x0, torch.tensor(0.1), torch.tensor(0.995), *scale) for scale in scales]
 
 
 @LESSON.exercise(

@@ -132,6 +132,12 @@ def _(r):
     yield Case("a caption that is too long", (_caption(r, 9), words, 6))
 
 
+@encode_caption.picture
+def _(r):
+    words = ["a", "bold", "eight", "on", "paper", "red", "seven"]
+    return [(caption, words, 6) for caption in ("a red seven", "a bold eight on red paper", "seven")]
+
+
 @LESSON.exercise(
     "6.4",
     "Sines for places",
@@ -214,6 +220,13 @@ def _(r):
     yield Case("one key", (r.normal(1, 3, 5), r.normal(1, 1, 5), r.normal(1, 1, 2)))
 
 
+@attention.picture
+def _(r):
+    turn = torch.linspace(0, 2 * torch.pi, 16)
+    places = 3 * torch.stack([turn.cos(), turn.sin()], 1)[None]
+    return places, places, torch.eye(16)[None]
+
+
 @LESSON.exercise(
     "6.6",
     "Several heads",
@@ -265,6 +278,12 @@ def _(r):
         )
     yield Case("one head", (r.normal(1, 3, 6), r.normal(1, 5, 6), r.normal(1, 5, 6), 1))
     yield Case("as many heads as numbers", (r.normal(1, 3, 4), r.normal(1, 2, 4), r.normal(1, 2, 4), 4))
+
+
+@many_heads.picture
+def _(r):
+    x = r.normal(1, 16, 8)
+    return x, x, torch.eye(16, 8)[None], 2
 
 
 @LESSON.exercise(

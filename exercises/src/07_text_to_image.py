@@ -69,6 +69,13 @@ def _(r):
     yield Case("scale 0 leaves out the words", (r.normal(1, 2, 4, 3), r.normal(1, 2, 4, 3), 0.0))
 
 
+@guide.picture
+def _(r):
+    x0 = r.digits(1)
+    null = torch.nn.functional.avg_pool2d(x0, 5, 1, 2)
+    return [(x0, null, scale) for scale in (0.0, 1.0, 2.0, 4.0, 8.0)]
+
+
 @LESSON.exercise(
     "7.2",
     "Leave captions out",
@@ -158,6 +165,12 @@ def _(r):
     yield Case("one word", (r.normal(1, 4, 2), r.normal(1, 1, 3), r.normal(2, 5), r.normal(3, 5), r.normal(3, 2)))
 
 
+@look_at_words.picture
+def _(r):
+    x = torch.linspace(-2, 2, 16).view(1, 16, 1) * torch.ones(1, 1, 4)
+    return x, r.normal(1, 4, 3), torch.ones(4, 5), r.normal(3, 5), r.normal(3, 4)
+
+
 @LESSON.exercise(
     "7.4",
     "Guidance at some levels only",
@@ -215,6 +228,13 @@ def _(r):
     yield Case("at its ends", _asked(r, 0.8, 0.2, 0.8))
 
 
+@guided_in.picture
+def _(r):
+    belief = WordBelief(torch.tensor(0.2), 0.8 * r.digits(1)[0])
+    xt, ctx, null = 0.5 * r.normal(1, 1, 20, 20), torch.ones(1, 2, 3), torch.zeros(1, 2, 3)
+    return [(belief, xt, torch.tensor(t), ctx, null, 3.0, t, 0.3, 0.7) for t in (0.1, 0.3, 0.5, 0.7, 0.9)]
+
+
 @LESSON.exercise(
     "7.5",
     "Where did the word go?",
@@ -250,3 +270,10 @@ def _(r):
         h, w = int(r.whole(2, 4)), int(r.whole(5, 7))
         yield Case("values", ((2 * r.normal(3, 4, h * w, 6, dtype=dtype)).softmax(-1), int(r.whole(0, 6)), h, w))
     yield Case("one head, one row", (r.normal(1, 1, 5, 3).softmax(-1), 2, 1, 5))
+
+
+@heat_map.picture
+def _(r):
+    ink = (r.digits(4) + 1) / 2
+    weights = torch.stack([ink.flatten(1), 1 - ink.flatten(1)], 2)[:, None]
+    return (weights * torch.tensor([1.0, 0.5]).view(1, 2, 1, 1)).contiguous(), 0, 20, 20

@@ -62,6 +62,12 @@ def _(r):
     yield Case("w = 0 turns it off", (r.normal(1, 2, 4, 3), r.normal(1, 2, 4, 3), 0.0))
 
 
+@away_from.picture
+def _(r):
+    eps = r.normal(1, 1, 20, 20)
+    return [(eps - 0.3 * r.digits(1), eps, w) for w in (-1.0, 0.0, 1.0, 3.0)]
+
+
 @LESSON.exercise(
     "8.2",
     "Several prompts at once",
@@ -106,6 +112,15 @@ def _(r):
             "values", (r.normal(k, *shape, dtype=dtype), r.normal(*shape, dtype=dtype), 2 * r.normal(k, dtype=dtype))
         )
     yield Case("one prompt", (r.normal(1, 1, 2, 4, 3), r.normal(1, 2, 4, 3), torch.tensor([2.5])))
+
+
+@combine_prompts.picture
+def _(r):
+    x0s = r.digits(2)[:, None]
+    null = torch.full((1, 1, 20, 20), -0.8)
+    return [
+        (x0s, null, torch.tensor(weights)) for weights in ((1.0, 0.0), (0.7, 0.3), (0.5, 0.5), (0.0, 1.0), (1.0, -0.7))
+    ]
 
 
 @LESSON.exercise(
@@ -156,6 +171,11 @@ def _(r):
         )
     yield Case("weight 1 changes nothing", (r.normal(1, 3, 2), r.normal(1, 3, 2), torch.ones(1, 3)))
     yield Case("weight 0 is no word", (r.normal(2, 3, 4), r.normal(1, 3, 4), torch.zeros(2, 3)))
+
+
+@weigh_words.picture
+def _(r):
+    return r.normal(1, 6, 5), torch.zeros(1, 6, 5), torch.tensor([[1.0, 1.0, 2.0, 1.0, 0.0, 0.5]])
 
 
 @LESSON.exercise(
@@ -209,6 +229,12 @@ def _(r):
     yield Case("one picture", (r.normal(1, 1, 3, 2), r.normal(1, 1, 3, 2), 0.5))
 
 
+@rescale.picture
+def _(r):
+    x0 = 0.7 * r.digits(1)
+    return [(2.5 * x0 - 0.5, x0, share) for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
+
+
 @LESSON.exercise(
     "8.5",
     "Did the picture do it?",
@@ -259,6 +285,12 @@ def _(r):
         asked[:2], found[:2] = torch.tensor([[0] * 4, [-1] * 4]), torch.tensor([[0] * 4, [1] * 4])
         yield Case("values", (asked, found))
     yield Case("nobody asked", (torch.tensor([[-1, 2], [-1, 1]]), torch.tensor([[0, 2], [1, 2]])))
+
+
+@adherence.picture
+def _(r):
+    asked = r.whole(-1, 3, 40, 6)
+    return asked, torch.where(r.uniform(40, 6) < torch.linspace(0.1, 0.9, 6), asked, r.whole(0, 3, 40, 6))
 
 
 @LESSON.exercise(

@@ -53,6 +53,11 @@ def _(r):
     yield Case("one square", (r.normal(1, 1, 2, 2), 2))
 
 
+@fold.picture
+def _(r):
+    return r.digits(2), 2
+
+
 @LESSON.exercise(
     "9.2",
     "Chance that gradients pass",
@@ -92,6 +97,13 @@ def _(r):
     yield Case("hardly any variance", (r.normal(2, 3), torch.full((2, 3), -20.0), r.normal(2, 3)))
 
 
+@draw_latent.picture
+def _(r):
+    mean = r.digits(1).expand(5, -1, -1, -1).contiguous()
+    logvar = torch.linspace(-6, 1, 5).view(-1, 1, 1, 1).expand_as(mean).contiguous()
+    return mean, logvar, r.normal(5, 1, 20, 20)
+
+
 @LESSON.exercise(
     "9.3",
     "How far from a unit Gaussian?",
@@ -127,6 +139,11 @@ def _(r):
         shape = r.shape()
         yield Case("values", (r.normal(*shape, dtype=dtype), r.normal(*shape, dtype=dtype)), gradients=True)
     yield Case("a unit Gaussian", (torch.zeros(2, 1, 3, 2), torch.zeros(2, 1, 3, 2)))
+
+
+@kl_to_unit.picture
+def _(r):
+    return torch.linspace(-3, 3, 40).view(-1, 1, 1, 1), torch.zeros(40, 1, 1, 1)
 
 
 @LESSON.exercise(
@@ -179,6 +196,12 @@ def _(r):
     )
 
 
+@vae_loss.picture
+def _(r):
+    x, logvar = r.digits(1)[..., ::2, ::2].clone(), torch.zeros(1, 2, 3, 3)
+    return [(x, 0.9 * x, m * torch.ones(1, 2, 3, 3), logvar, 0.1) for m in torch.linspace(-2, 2, 21).tolist()]
+
+
 @LESSON.exercise(
     "9.5",
     "Latents at unit scale",
@@ -227,6 +250,11 @@ def _(r):
     yield Case("one channel", (4 * r.normal(2, 1, 3, 5) + 1,))
 
 
+@unit_latents.picture
+def _(r):
+    return (4 * r.digits(5) + 3,)
+
+
 @LESSON.exercise(
     "9.6",
     "What came back",
@@ -260,3 +288,9 @@ def _(r):
             "values", (x, x + 0.1 * r.normal(*shape, dtype=dtype) * r.uniform(shape[0], 1, 1, 1, low=0.2, dtype=dtype))
         )
     yield Case("one picture", (r.normal(1, 1, 3, 2), r.normal(1, 1, 3, 2)))
+
+
+@psnr_per_picture.picture
+def _(r):
+    x = r.digits(1).expand(30, -1, -1, -1)[..., ::2, ::2].clone()
+    return x, x + torch.linspace(0.02, 1, 30).view(-1, 1, 1, 1) * r.normal(*x.shape)

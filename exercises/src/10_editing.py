@@ -3,7 +3,6 @@ from __future__ import annotations
 import math
 
 import torch
-from minidiff.data import mnist, to_float
 from minidiff.grading.exercise import TENSOR, Case, Lesson
 from minidiff.grading.wire import Belief, Schedule
 
@@ -65,7 +64,7 @@ def _(r):
 
 @start_from.picture
 def _(r):
-    x0 = to_float(mnist().pixels[:8])
+    x0 = r.digits(5)
     return x0, r.normal(*x0.shape), 0.45
 
 
@@ -107,6 +106,11 @@ def _(r):
     yield Case("a start below all but 0", (torch.linspace(1, 0, 5), 0.1))
 
 
+@rest_of_the_way.picture
+def _(r):
+    return torch.linspace(1, 0, 41, dtype=torch.float64), 0.6
+
+
 @LESSON.exercise(
     "10.3",
     "Keep what is known",
@@ -140,6 +144,12 @@ def _(r):
         yield Case("values", (r.normal(*shape, dtype=dtype), r.normal(*shape, dtype=dtype), r.uniform(*shape) < 0.5))
     yield Case("a mask for all pictures", (r.normal(2, 3, 4, 5), r.normal(2, 3, 4, 5), r.uniform(4, 5) < 0.5))
     yield Case("nothing is known", (r.normal(1, 2, 3, 4), r.normal(1, 2, 3, 4), torch.zeros(3, 4, dtype=torch.bool)))
+
+
+@keep_known.picture
+def _(r):
+    across, down = torch.meshgrid(torch.arange(20), torch.arange(20), indexing="xy")
+    return r.normal(5, 1, 20, 20), r.digits(5), across + down < 20
 
 
 @LESSON.exercise(
@@ -183,6 +193,13 @@ def _(r):
         shape = r.shape()
         yield Case("values", (r.normal(*shape, dtype=dtype), r.normal(*shape, dtype=dtype), r.number(0.15, 0.4)))
     yield Case("amount 0 is the same noise", (r.normal(1, 2, 4, 3), r.normal(1, 2, 4, 3), 0.0))
+
+
+@turn_noise.picture
+def _(r):
+    across = torch.arange(20.0).expand(1, 1, 20, 20)
+    stripes, bars = (1.4 * torch.where(x // 3 % 2 > 0, 1.0, -1.0) for x in (across, across.mT))
+    return [(stripes.contiguous(), bars.contiguous(), amount) for amount in (0.0, 0.25, 0.5, 0.75, 1.0)]
 
 
 @LESSON.exercise(
@@ -229,6 +246,11 @@ def _(r):
     yield Case("values", (r.normal(2, 3, 5, 7), 2))
     yield Case("values", (r.normal(1, 2, 4, 6, dtype=torch.float64), 4))
     yield Case("no move", (r.normal(1, 1, 3, 2), 0))
+
+
+@move_view.picture
+def _(r):
+    return r.digits(5), 6
 
 
 @LESSON.exercise(
@@ -293,3 +315,11 @@ def _(r):
         "all is known",
         (belief, Schedule("cosine"), r.normal(2, 1, 3, 2), torch.tensor([0.95, 0.5, 0.0]), known, everything),
     )
+
+
+@fill_hole.picture
+def _(r):
+    digits = r.digits(5)
+    belief = Belief(torch.tensor(0.1), 0.9 * digits.mean(0))
+    left = torch.arange(20).expand(20, 20) < 11
+    return belief, Schedule("cosine"), r.normal(5, 1, 20, 20), torch.linspace(0.95, 0, 6), digits, left

@@ -55,6 +55,12 @@ def _(r):
     yield Case("one column", (r.normal(5, 1),))
 
 
+@cloud.picture
+def _(r):
+    x = r.normal(200, 3)
+    return (torch.stack([x[:, 0], x[:, 0] + 0.3 * x[:, 1], 2 - x[:, 2]], 1),)
+
+
 @LESSON.exercise(
     "11.2",
     "Frechet distance, one column",
@@ -93,6 +99,12 @@ def _(r):
         yield Case("values", (r.normal(9, 3, dtype=dtype), 2 * r.normal(7, 3, dtype=dtype) + 1))
     x = r.normal(6, 2)
     yield Case("the same set twice", (x, x.clone()))
+
+
+@frechet_by_column.picture
+def _(r):
+    x = r.normal(40, 2)
+    return [(x, x + shift) for shift in torch.linspace(-2, 2, 15).tolist()]
 
 
 @LESSON.exercise(
@@ -150,6 +162,12 @@ def _(r):
         )
 
 
+@frechet.picture
+def _(r):
+    x = r.normal(40, 2, dtype=torch.float64)
+    return [(x, scale * x) for scale in torch.linspace(0.2, 3, 15).tolist()]
+
+
 @LESSON.exercise(
     "11.4",
     "Kernel distance",
@@ -198,6 +216,12 @@ def _(r):
     yield Case("two points each", (r.normal(2, 4), r.normal(2, 4)))
 
 
+@kernel_distance.picture
+def _(r):
+    x, y = r.normal(40, 2), r.normal(30, 2)
+    return [(x, y + shift) for shift in torch.linspace(-1.5, 1.5, 15).tolist()]
+
+
 @LESSON.exercise(
     "11.5",
     "Precision and recall",
@@ -244,6 +268,12 @@ def _(r):
     yield Case("far apart", (r.normal(8, 3, dtype=torch.float64), r.normal(7, 3, dtype=torch.float64) + 50, 2))
     x = r.normal(9, 3, dtype=torch.float64)
     yield Case("the same set twice", (x, x.clone(), 2))
+
+
+@precision_and_recall.picture
+def _(r):
+    x, y = r.normal(50, 2, dtype=torch.float64), r.normal(50, 2, dtype=torch.float64)
+    return [(x, scale * y, 3) for scale in torch.linspace(0.1, 3, 15).tolist()]
 
 
 @LESSON.exercise(

@@ -45,6 +45,11 @@ def _(r):
     yield Case("one column", (r.normal(2, 3, 4, 1), torch.tensor([0.2, 0.7])))
 
 
+@mirror_some.picture
+def _(r):
+    return r.digits(6), torch.tensor([0.1, 0.9, 0.4, 0.6, 0.2, 0.7])
+
+
 @LESSON.exercise(
     "12.2",
     "Average the weights",
@@ -84,6 +89,12 @@ def _(r):
             ),
         )
     yield Case("decay 0 takes the new ones", ([r.normal(2)], [r.normal(2)], 0.0))
+
+
+@average_weights.picture
+def _(r):
+    one, other = r.digits(2).split(1)
+    return [([one], [other], decay) for decay in (1.0, 0.75, 0.5, 0.25, 0.0)]
 
 
 @LESSON.exercise(
@@ -138,6 +149,13 @@ def _(r):
     yield Case("little noise", (net, r.normal(1, 3, 2, 4), torch.tensor(0.05), 0.5))
 
 
+@precondition.picture
+def _(r):
+    net = Belief(torch.tensor(0.3), r.digits(1)[0])
+    x0, eps = r.digits(1), r.normal(1, 1, 20, 20)
+    return [(net, x0 + sigma * eps, torch.tensor(sigma), 0.5) for sigma in (0.05, 0.2, 0.5, 2.0, 20.0)]
+
+
 @LESSON.exercise(
     "12.4",
     "Which noise to train on",
@@ -172,6 +190,11 @@ def _(r):
     yield Case("values", (r.normal(7), -1.2, 1.2, 0.5))
     yield Case("values", (r.normal(5, dtype=torch.float64), -0.4, 1.0, 0.7))
     yield Case("one", (torch.zeros(1), -1.2, 1.2, 0.5))
+
+
+@noise_to_train_on.picture
+def _(r):
+    return torch.linspace(0, 2, 60), -1.2, 1.2, 0.5
 
 
 @LESSON.exercise(

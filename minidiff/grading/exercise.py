@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from .running import ALLOWED, call, short
-from .wire import Other
+from .wire import Other, unusual
 
 TOLERANCE = {torch.float64: 1e-7, torch.float32: 2e-4, torch.float16: 1e-2, torch.bfloat16: 4e-2}
 VALUES, TYPES, INPUTS, GRADIENTS = "values", "types", "inputs", "gradients"
@@ -79,6 +79,13 @@ class Chance:
         t = self.uniform(*shape, low=0.15, high=1.4, dtype=torch.float64)
         return t.cos().to(dtype), t.sin().to(dtype)
 
+    def digits(self, n: int) -> Tensor:
+        """Pictures (n, 1, 20, 20) in [-1, 1], for what is looked at."""
+        from ..data import mnist, to_float
+
+        pixels = mnist().pixels
+        return to_float(pixels[self.whole(0, len(pixels), n)])[..., 4:24, 4:24].contiguous()
+
     def shape(self, channels: int | None = None) -> tuple[int, int, int, int]:
         """(b, c, h, w), all different."""
         b, c, h, w = (torch.randperm(4, generator=self.generator) + 2).tolist()
@@ -104,7 +111,7 @@ class Exercise:
     judge: str = ""
     space: dict = field(default_factory=dict, repr=False)
     make_cases: Callable[[Chance], Iterable[Case]] | None = None
-    make_picture: Callable[[Chance], tuple] | None = None
+    make_picture: Callable[[Chance], tuple | list[tuple]] | None = None  # one call or several
 
     def cases(self, seed: int) -> list[Case]:
         """The calls of this seed; the same seed gives the same ones."""
@@ -281,6 +288,8 @@ class Difference:
 
 def compare(want: object, got: object, place: str = "the answer", tight: float | int = 1.0) -> Difference | None:
     """The first difference, or None. A number and a tensor () of it are the same."""
+    if isinstance(got, Tensor) and (odd := unusual(got)):
+        got = Other(odd)
     if isinstance(want, (int, float)) and not isinstance(want, bool):
         if isinstance(got, Tensor) and got.dim() == 0:
             got = got.item()

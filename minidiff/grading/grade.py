@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import judges, sandbox, wire
-from .exercise import Exercise, judge, load_lessons, recognise, usable
+from .exercise import SOURCES, Exercise, judge, load_lessons, recognise, usable
 from .gradebook import Gradebook, Row
 from .running import call, short
 
@@ -203,9 +203,11 @@ class Worker:
         read, write = os.pipe()
         data = bytearray()
         try:
-            try:
-                socket.send_fds(self.sock, [struct.pack("<Q", len(job))], [write])
-                self.sock.sendall(job)
+            try:  # as a file, which only the child reads: the worker never holds what a learner wrote
+                with tempfile.TemporaryFile() as file:
+                    file.write(job)
+                    file.seek(0)
+                    socket.send_fds(self.sock, [b"job."], [file.fileno(), write])
             except OSError as error:
                 raise WorkerLost("the worker has ended") from error
             finally:
@@ -222,12 +224,13 @@ class Worker:
             os.close(read)  # a child that goes on writing gets a signal
         return self._message(deadline), bytes(data)
 
-    def probe(self) -> dict[str, bool]:
-        """What of sandbox.attempts succeeds in a child, with a planted file to read and this process to signal."""
+    def probe(self, places: dict[str, Path] | None = None) -> dict[str, bool]:
+        """What of sandbox.attempts succeeds in a child. places: {name: file or folder} that it must not see."""
         with tempfile.TemporaryDirectory() as folder:
             secret = Path(folder) / "secret"
             secret.write_text("planted")
-            status, data = self.ask(wire.pack({"probe": [str(secret), os.getpid()]}))
+            hidden = [[name, str(place.resolve())] for name, place in (places or {}).items()]
+            status, data = self.ask(wire.pack({"probe": [str(secret), os.getpid(), hidden]}))
         if status["code"] != 0:
             raise WorkerLost(f"the probe ended with {status['code']}")
         reply = wire.unpack(data)
@@ -238,12 +241,12 @@ class Worker:
         """The outcome of a job, whatever the learner's code does."""
         status, data = self.ask(job)
         code, seconds = status["code"], status["seconds"]
-        if status["timed_out"] or code in (-signal.SIGXCPU,):
+        if status["timed_out"] or code == -signal.SIGXCPU:
             return Outcome("timeout", None, f"it ran longer than {self.wall:g} s", seconds)
         if len(data) > sandbox.OUTPUT:
             return Outcome("protocol", None, "it answered with more than 8 MiB", seconds)
-        if code == -signal.SIGKILL:
-            return Outcome("crash", None, "its process was killed, perhaps for its memory", seconds)
+        if code == -signal.SIGKILL:  # no answer can do that to itself
+            return Outcome("infra", None, "its process was killed from outside, perhaps for want of memory", seconds)
         if code < 0:
             name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
             return Outcome("crash", None, f"its process ended by {name}", seconds)
@@ -386,13 +389,13 @@ class Workers:
 # --- All of them --------------------------------------------------------------------------------------
 
 
-def seal(trust: bool) -> str:
+def seal(trust: bool, places: dict[str, Path] | None = None) -> str:
     """Start a worker, try out what it can do, and say it. ValueError if submissions would have to be trusted."""
     if not hasattr(os, "fork"):
         raise ValueError("grading needs Linux or macOS; on Windows use the Windows Subsystem for Linux")
     worker = Worker()
     try:
-        found = worker.probe()
+        found = worker.probe(places)
     finally:
         worker.close()
     holds = [name for name, it_holds in worker.rights.items() if it_holds]
@@ -428,26 +431,26 @@ def grade(
         exercises = [e for e in exercises if e.id in only or e.id.split(".")[0] in only]
         if not exercises:
             raise ValueError(f"no exercise is called {', '.join(only)}")
-    sealed = seal(trust)
     book = Gradebook(out / "gradebook.sqlite")
     seed = book.seed(seed)
+    sealed = seal(trust, {"submission": paths[0], "reference": bank or SOURCES, "gradebook": book.path})
     print(f"Sandbox: {sealed}.")
     print(f"{len(paths)} submissions, {len(exercises)} exercises, {jobs} at a time, seed {seed}.")
     tasks = [Task(e, seed) for e in exercises]
     workers = Workers()
 
-    def work(path: Path) -> tuple[Submission, list[Row]]:
+    def work(path: Path) -> None:
         submission = read_submission(path)
         todo = [t for t in tasks if not book.is_graded(submission, t.exercise, VERSION, seed)]
-        return submission, grade_submission(workers, todo, submission)
+        if todo:
+            book.add(submission, grade_submission(workers, todo, submission), VERSION, seed, sealed)
 
     try:
         with ThreadPoolExecutor(jobs) as pool:
             waiting = [pool.submit(work, path) for path in paths]
             try:
                 for done in tqdm(as_completed(waiting), total=len(waiting), unit="learner", disable=not progress):
-                    submission, rows = done.result()
-                    book.add(submission, rows, VERSION, seed, sealed)
+                    done.result()
             except BaseException:
                 for future in waiting:
                     future.cancel()

@@ -13,9 +13,11 @@ import platform
 import struct
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 WALL, MEMORY, OUTPUT = 10.0, 2 * 2**30, 8 * 2**20  # seconds, bytes, bytes: for one exercise
+CPU = WALL + 2  # seconds of all threads together
 
 LINUX = sys.platform == "linux"
 _LIBC = ctypes.CDLL(None, use_errno=True) if LINUX else None
@@ -136,14 +138,14 @@ def in_use() -> tuple[int, int]:
     return address, data
 
 
-def limits(used: tuple[int, int], memory: int = MEMORY, seconds: float = WALL) -> None:
+def limits(used: tuple[int, int], memory: int = MEMORY) -> None:
     """At most so much more memory than `used`, no large file, no core, and little more processor time."""
     import resource
 
     wanted = {
         "RLIMIT_AS": used[0] + memory if used[0] else 4 * memory,
         "RLIMIT_DATA": used[1] + memory if used[1] else 4 * memory,
-        "RLIMIT_CPU": int(seconds) + 2,
+        "RLIMIT_CPU": int(CPU),
         "RLIMIT_FSIZE": OUTPUT,
         "RLIMIT_CORE": 0,
         "RLIMIT_NPROC": 64,
@@ -158,8 +160,8 @@ def limits(used: tuple[int, int], memory: int = MEMORY, seconds: float = WALL) -
                 resource.setrlimit(which, (value, value))
 
 
-def attempts(secret: str, victim: int) -> dict[str, bool]:
-    """Which of `doors` can be opened from here."""
+def attempts(secret: str, victim: int, places: list[list[str]]) -> dict[str, bool]:
+    """Which of `doors` can be opened from here, and which of these (name, path) can be read."""
 
     def succeeds(action) -> bool:
         try:
@@ -167,7 +169,11 @@ def attempts(secret: str, victim: int) -> dict[str, bool]:
         except BaseException:
             return False
 
-    return {name: succeeds(action) for name, action in doors(secret, victim).items()}
+    def read(path: str) -> bool:
+        return os.listdir(path) is not None if Path(path).is_dir() else Path(path).read_bytes() is not None
+
+    hidden = {f"read a {name}": partial(read, path) for name, path in places}
+    return {name: succeeds(action) for name, action in (doors(secret, victim) | hidden).items()}
 
 
 def doors(secret: str, victim: int) -> dict[str, Callable[[], object]]:

@@ -31,6 +31,13 @@ class Other:
     name: str
 
 
+def unusual(x: Tensor) -> str | None:
+    """What a tensor is that can neither be sent nor compared; None of a plain one."""
+    if str(x.dtype)[6:] in DTYPES and x.layout == torch.strided and not x.is_meta:
+        return None
+    return f"a tensor of {str(x.dtype)[6:]}, {str(x.layout)[6:]}, on {x.device}"
+
+
 # --- What a case may hand to an answer besides tensors, numbers and text -------------------------------
 
 
@@ -108,7 +115,9 @@ def _encode(value: object, blobs: list[bytes], depth: int) -> object:
         return {kind.__name__: [_encode(v, blobs, depth + 1) for v in value]}
     if kind is dict:
         return {"dict": [[_encode(k, blobs, depth + 1), _encode(v, blobs, depth + 1)] for k, v in value.items()]}
-    if isinstance(value, Tensor) and str(value.dtype)[6:] in DTYPES and value.layout == torch.strided:
+    if isinstance(value, Tensor) and (odd := unusual(value)):
+        return {"other": odd}
+    if isinstance(value, Tensor):
         flat = value.detach().cpu().contiguous().reshape(-1)
         raw = flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""
         start = sum(map(len, blobs))

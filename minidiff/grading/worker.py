@@ -28,16 +28,6 @@ import wire
 sys.path.pop(0)
 
 
-def receive(sock: socket.socket, length: int) -> bytes | None:
-    data = b""
-    while len(data) < length:
-        part = sock.recv(min(length - len(data), 2**20))
-        if not part:
-            return None
-        data += part
-    return data
-
-
 def send(sock: socket.socket, message: dict) -> None:
     data = json.dumps(message).encode()
     sock.sendall(struct.pack("<I", len(data)) + data)
@@ -63,19 +53,13 @@ def start(sock: socket.socket, wall: float) -> None:
     gc.freeze()
     send(sock, rights)
     while True:
-        head, handles, _, _ = socket.recv_fds(sock, 8, 1)
-        if len(head) < 8:
-            head += receive(sock, 8 - len(head)) or b""
-        if len(head) < 8 or not handles:
+        _, handles, _, _ = socket.recv_fds(sock, 4, 2)
+        if len(handles) < 2:
             os._exit(0)
-        (length,) = struct.unpack("<Q", head)
-        job = receive(sock, length)
-        if job is None:
-            os._exit(0)
-        send(sock, attend(sock, job, handles[0], home, used, wall))
+        send(sock, attend(sock, *handles, home, used, wall))
 
 
-def attend(sock: socket.socket, job: bytes, handle: int, home: bool, used: tuple[int, int], wall: float) -> dict:
+def attend(sock: socket.socket, job: int, handle: int, home: bool, used: tuple[int, int], wall: float) -> dict:
     """Fork a child for this job, wait until it ends or its time is up, and leave nothing of it behind."""
     began = time.monotonic()
     child = os.fork()
@@ -86,13 +70,15 @@ def attend(sock: socket.socket, job: bytes, handle: int, home: bool, used: tuple
             answer(job, handle, used)
         finally:
             os._exit(3)
+    os.close(job)
     os.close(handle)
     limit = began + wall
     timed_out = False
     watch = os.pidfd_open(child) if hasattr(os, "pidfd_open") else None
     while True:
-        ended, status = os.waitpid(child, os.WNOHANG)
+        ended, status, usage = os.wait4(child, os.WNOHANG)
         if ended:
+            timed_out = timed_out or usage.ru_utime + usage.ru_stime > sandbox.CPU - 0.5
             break
         if time.monotonic() > limit and not timed_out:
             timed_out = True
@@ -113,11 +99,12 @@ def attend(sock: socket.socket, job: bytes, handle: int, home: bool, used: tuple
     return {"code": code, "timed_out": timed_out, "seconds": round(time.monotonic() - began, 3)}
 
 
-def answer(job: bytes, handle: int, used: tuple[int, int]) -> None:
-    """In the child: run the job and write one frame."""
+def answer(job: int, handle: int, used: tuple[int, int]) -> None:
+    """In the child: read the job, run it and write one frame."""
     for name in ("SIGTERM", "SIGINT", "SIGPIPE"):
         signal.signal(getattr(signal, name), signal.SIG_DFL)
-    request = wire.unpack(job)
+    with os.fdopen(job, "rb") as file:
+        request = wire.unpack(file.read())
     sandbox.limits(used)
     sealed = sandbox.seccomp()
     if "probe" in request:

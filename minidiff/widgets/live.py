@@ -15,16 +15,21 @@ from collections.abc import Iterator, Sequence
 import anywidget
 import numpy as np
 import traitlets
-from IPython.display import HTML, display
+from IPython import get_ipython
+from IPython.display import HTML, display, update_display
 from torch import Tensor
 
 from .player import javascript, pixels, style
+
+# A widget that is shown after its kernel has gone would be a line of error text beside its still picture.
+NO_ERROR = """<style>.jp-OutputArea-child:has([class^="minidiff-still"]) ~
+.jp-OutputArea-child > .lm-Panel:not(:has(*)) { display: none; }</style>"""
 
 
 class Live(anywidget.AnyWidget):
     """A widget with a kernel. A subclass names its module in js/ and writes `answer`.
 
-    Its still picture, an output of its own, stands where there is no kernel; while the widget lives it is hidden.
+    Its still picture, an output of its own, stands where there is no kernel; it is hidden when the kernel answers.
     """
 
     module: str
@@ -43,8 +48,13 @@ class Live(anywidget.AnyWidget):
         raise NotImplementedError
 
     def still(self) -> str:
-        """The HTML that stands here without a kernel; nothing if it is empty."""
+        """The HTML that stands here without a kernel."""
         raise NotImplementedError
+
+    def freeze(self) -> None:
+        """Put what `still` gives now in the place of the still picture, wherever the widget is shown."""
+        if self.still_name:
+            update_display(self._framed(), display_id=self.model_id)
 
     def ask(self, request: dict, buffers: Sequence[bytes] = ()) -> None:
         """What a message from the page does: this request takes the place of those that wait.
@@ -76,7 +86,7 @@ class Live(anywidget.AnyWidget):
             self._reply(*wanted)
 
     def _reply(self, request: dict, buffers: Sequence[bytes]) -> None:
-        here = {key: request[key] for key in ("id", "view") if key in request}
+        here = {key: request[key] for key in ("id", "view", "tell") if key in request}
         try:
             for content, parts in self.answer(request, buffers):
                 self.send({**content, **here}, parts)
@@ -86,10 +96,20 @@ class Live(anywidget.AnyWidget):
             self.send({**here, "error": sentence(error), "more": traceback.format_exc()})
 
     def _repr_mimebundle_(self, **options):
-        if html := self.still():
-            self.still_name = f"minidiff-still-{zlib.crc32(html.encode()):08x}"
-            display(HTML(f'<div class="{self.still_name}">{html}</div>'))
-        return super()._repr_mimebundle_(**options)
+        if not self.still_name:
+            self.still_name = f"minidiff-still-{zlib.crc32(self.still().encode(), _cell()):08x}"
+        display(self._framed(), display_id=self.model_id)
+        data, about = super()._repr_mimebundle_(**options)
+        return data | {"text/plain": f"[{self.label}: run this cell to use it.]"}, about
+
+    def _framed(self) -> HTML:
+        return HTML(f'<div class="{self.still_name}">{NO_ERROR}{self.still()}</div>')
+
+
+def _cell() -> int:
+    """The number of the cell that runs: the same still picture in two cells has two names."""
+    shell = get_ipython()
+    return shell.execution_count if shell else 0
 
 
 def sentence(error: Exception) -> str:

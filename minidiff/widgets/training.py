@@ -123,26 +123,21 @@ class TrainingBoard(Live):
         return told
 
     def still(self) -> str:
-        return ""  # nothing is learned yet; `film` is what stays
+        """What has been drawn so far, as `film`; the loss if nothing is drawn."""
+        if self.moments:
+            return self.film().html
+        if not self.losses:
+            return "<p>The training has begun. What it learns is shown here while it runs.</p>"
+        curve = _thinned(self.losses, POINTS)
+        steps = [(k + 1) * self.state.step / len(curve) for k in range(len(curve))]
+        alt = f"The loss over {self.state.step:,} steps, from {curve[0]:.3g} to {curve[-1]:.3g}."
+        return viz.show(viz.plot({"loss": (steps, curve)}, "training step", "loss", log="y"), alt).html
 
     def _train(self) -> None:
-        last_told = last_drawn = -math.inf
         try:
-            for state in self._states:
-                self.state = state
-                self.losses.append(state.loss)
-                now = time.monotonic()
-                if self._draws and now - last_drawn >= self._every:
-                    self._look()
-                    last_drawn = time.monotonic()
-                if now - last_told >= TELL:
-                    self.send(self.told())
-                    last_told = now
-                if not self._may_go.is_set():
-                    self.send(self.told())
-                    self._may_go.wait()
-                if self._stopped:
-                    break
+            self._learn()
+            self._ended = True
+            self.send(self.told())  # before the last pictures, which take a moment
             if self._draws and self.state is not None:
                 self._look()
         except Exception as error:  # `wait` raises it; the page tells it
@@ -152,6 +147,25 @@ class TrainingBoard(Live):
             self._states.close()
         self._ended = True
         self.send(self.told())
+        self.freeze()
+
+    def _learn(self) -> None:
+        last_told = last_drawn = -math.inf
+        for state in self._states:
+            self.state = state
+            self.losses.append(state.loss)
+            now = time.monotonic()
+            if self._draws and now - last_drawn >= self._every and not self._stopped:
+                self._look()
+                last_drawn = time.monotonic()
+            if now - last_told >= TELL:
+                self.send(self.told())
+                last_told = now
+            if not self._may_go.is_set():
+                self.send(self.told())
+                self._may_go.wait()
+            if self._stopped:
+                break
 
     def _look(self) -> None:
         with torch.no_grad():
@@ -159,6 +173,8 @@ class TrainingBoard(Live):
         if len(self.moments) > MOMENTS:  # every other of the older ones
             self.moments[:] = self.moments[:-1:2] + self.moments[-1:]
         self.send(*self._pictures())
+        if len(self.moments) == 1:
+            self.freeze()  # if the kernel dies, this stays
 
     def _pictures(self) -> tuple[dict, list[bytes]]:
         moments = list(self.moments)

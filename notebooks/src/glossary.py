@@ -55,12 +55,13 @@
 # | **Frechet distance** | How far two clouds of features are apart, as if both were Gaussian. With Inception features it is called FID. | [11](11_judging_images.ipynb) |
 # | **gradient** | For each weight, how the loss would change if the weight grew a little. | [01](01_pixels_and_networks.ipynb) |
 # | **guidance** | Whatever changes the guess while walking. | [07](07_text_to_image.ipynb) |
+# | **head** | One of several attentions side by side, each on its share of the features. | [06](06_words_to_vectors.ipynb) |
 # | **img2img** | Begin the walk at a given picture under some noise, in place of pure noise. | [10](10_editing.ipynb) |
 # | **inpainting, outpainting** | Draw the missing part of a picture, inside it or around it. The given part stays as it is. | [10](10_editing.ipynb) |
 # | **judge** | A program that measures from the pixels what a painted digit shows. | [08](08_prompting.ipynb) |
 # | **kernel distance (KID)** | How far two clouds of features are apart, pair by pair, with no bias from small samples. | [11](11_judging_images.ipynb) |
-# | **KL divergence** | How much one distribution differs from another. It keeps the latents of a VAE near a Gaussian. | [09](09_latent_space.ipynb) |
-# | **latent** | The short code of a picture that a VAE makes. | [09](09_latent_space.ipynb) |
+# | **KL divergence** | How much one distribution differs from another. It keeps the latents of a VAE near a Gaussian. | 09 |
+# | **latent** | The short code of a picture that a VAE makes. | 09 |
 # | **learning rate** | How far a training step moves the weights. | [01](01_pixels_and_networks.ipynb) |
 # | **logit** | A network's score for an answer. Softmax turns scores into shares. | [01](01_pixels_and_networks.ipynb) |
 # | **loss** | One number that says how wrong the network is. Training lowers it. | [01](01_pixels_and_networks.ipynb) |
@@ -71,14 +72,16 @@
 # | **order** | How fast the error of a sampler falls with its steps: halving the step divides it by two to the power of the order. | [05](05_faster_samplers.ipynb) |
 # | **painted digits** | Real handwriting in coloured ink on coloured paper, with true captions: the data of this course. | [07](07_text_to_image.ipynb) |
 # | **parameter, weight** | A number inside a network that training sets. | [01](01_pixels_and_networks.ipynb) |
+# | **peak** | The largest value of a feature among all words: how a block of the U-Net hears the prompt. | [07](07_text_to_image.ipynb) |
 # | **posterior** | Where `xs` was, if both `x0` and `xt` are known. | [04](04_sampling_step_by_step.ipynb) |
 # | **precision, recall** | The share of drawn pictures that lie among real ones; the share of real ones that lie among drawn ones. | [11](11_judging_images.ipynb) |
 # | **process** | A way from data to noise: the two curves `alpha` and `sigma` over time. | [02](02_adding_noise.ipynb) |
 # | **prompt** | The words that say what to draw. | [00](00_start_here.ipynb) |
-# | **PSNR** | How near two pictures are, in decibels. Higher is nearer. | [09](09_latent_space.ipynb) |
+# | **PSNR** | How near two pictures are, in decibels. Higher is nearer. | 09 |
 # | **residual block** | Layers whose answer is added to what came in, so that they only have to learn a change. | [03](03_learning_to_denoise.ipynb) |
 # | **sampler** | The walk from noise to a picture. It has no weights. | [04](04_sampling_step_by_step.ipynb) |
 # | **schedule** | Which noise levels come when, in training or on a walk. | [02](02_adding_noise.ipynb) |
+# | **score** | The gradient of the logarithm of a density: it points to where the data are denser. | [07](07_text_to_image.ipynb) |
 # | **seed** | A number that fixes the noise. The same seed and prompt give the same picture. | [00](00_start_here.ipynb) |
 # | **self-attention** | Attention among the elements of one thing: words to words, or places to places. | [06](06_words_to_vectors.ipynb) |
 # | **softmax** | Turns scores into shares that add up to one. | [01](01_pixels_and_networks.ipynb) |
@@ -87,6 +90,6 @@
 # | **token, tokenizer** | A word's number; what turns a text into such numbers. | [06](06_words_to_vectors.ipynb) |
 # | **transformer** | A network of attention and small layers in turns. | [06](06_words_to_vectors.ipynb) |
 # | **U-Net** | A network that looks at a picture at several sizes and answers at full size. | [03](03_learning_to_denoise.ipynb) |
-# | **VAE** | Two networks: one turns a picture into a latent, the other turns it back. | [09](09_latent_space.ipynb) |
+# | **VAE** | Two networks: one turns a picture into a latent, the other turns it back. | 09 |
 # | **variations** | Pictures near a given one: its noise, turned a little towards other noise. | [10](10_editing.ipynb) |
 # | **walk** | All steps from noise to a picture. | [04](04_sampling_step_by_step.ipynb) |

@@ -23,7 +23,7 @@ ctx = model.encode([PROMPT])[0, : len(PROMPT.split())]
 def picture(axes, x, title):
     """One picture (1, 3, h, w), or a text, under its title."""
     axes.set_title(title, fontsize=10)
-    axes.set(xticks=[], yticks=[])
+    axes.set(xticks=[], yticks=[], box_aspect=1)
     if isinstance(x, str):
         axes.text(0.5, 0.5, textwrap.fill(x, 16), ha="center", va="center", fontsize=10)
     else:
@@ -35,7 +35,7 @@ panels = figure.subplots(1, 6)
 picture(panels[0], PROMPT, "the prompt")
 panels[1].imshow(ctx, aspect="auto", cmap="coolwarm", vmin=-3, vmax=3)
 panels[1].set_yticks(range(len(ctx)), PROMPT.split(), fontsize=6)
-panels[1].set_xticks([])
+panels[1].set(xticks=[], box_aspect=1)
 panels[1].set_title("its vectors: 06", fontsize=10)
 picture(panels[2], walk[0].xt, "noise: 02")
 picture(panels[3], walk[0].x0, "first guess: 03, 07")
@@ -61,10 +61,10 @@ viz.show(
 # ## What is built around it
 #
 # - **Prompts**: what more words change, what a negative prompt does, and where the model fails: [08](08_prompting.ipynb).
-# - **Latents**: the same walk in a smaller space, with a VAE at its end: [09](09_latent_space.ipynb).
+# - **Latents**: the same walk in a smaller space, with a VAE at its end: 09, not written yet.
 # - **Editing**: change, complete and vary a given picture, by the same loop: [10](10_editing.ipynb).
 # - **Judging**: how good the pictures are, and how each measure can be fooled: [11](11_judging_images.ipynb).
-# - **Photographs**: all of it once more, in colour: [12](12_colour_photos.ipynb).
+# - **Photographs**: all of it once more, in colour: 12, not written yet.
 #
 # Somebody has to say whether a picture shows what was asked for. The **judge** measures it from the pixels.
 # Here is what it sees in the picture above.
@@ -88,10 +88,10 @@ for (name, values), value in zip(ATTRIBUTES.items(), seen, strict=True):
 # | **06** | **[Words to vectors](06_words_to_vectors.ipynb)** | build the part that reads the prompt |
 # | **07** | **[Text to image](07_text_to_image.ipynb)** | connect words and pictures; derive guidance |
 # | **08** | **[Prompting](08_prompting.ipynb)** | measure what a prompt changes, and where it fails |
-# | **09** | **[Latent space](09_latent_space.ipynb)** | draw in a smaller space than pixels |
+# | 09 | Latent space, not written yet | draw in a smaller space than pixels |
 # | **10** | **[Editing](10_editing.ipynb)** | change, complete and vary given pictures |
 # | **11** | **[Judging images](11_judging_images.ipynb)** | measure quality, and see how each measure can be fooled |
-# | **12** | **[Colour photos](12_colour_photos.ipynb)** | do all of this with photographs |
+# | 12 | Colour photos, not written yet | do all of this with photographs |
 #
 # Every lesson is a notebook of its own. Each starts from shipped weights, so the order is yours to choose.
 # The order of the numbers asks for nothing that was not shown before.

@@ -240,7 +240,7 @@ export function player(box, spec, atlases) {
     const pictures = view.panels.map((i) => panels[i]).filter((panel) => !panel.bars);
     const scale = fit(
       pictures.map((panel) => panel.canvas),
-      box.clientWidth || 640,
+      (box.clientWidth || 640) - 12, // its padding
     );
     for (const { canvas } of pictures) canvas.style.width = `${canvas.width * scale}px`;
     for (const { canvas, bars } of panels) if (bars) canvas.style.width = "300px";

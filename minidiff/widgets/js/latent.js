@@ -70,12 +70,12 @@ function render(box, kernel, model) {
     h(
       "div",
       { class: "md-panels" },
-      h("figure", {}, h("figcaption", {}, "the plane: drag the orange ring; blue dots are the given pictures"), sheet),
+      h("figure", {}, h("figcaption", {}, "the plane: drag the ring; dots are the given pictures"), sheet),
       h("figure", {}, h("figcaption", {}, "decoded there"), picture),
+      h("figure", {}, h("figcaption", {}, "decoded on the walk"), walk),
     ),
     ...pick.map((p) => p.el),
     along.el,
-    h("figure", {}, h("figcaption", {}, "decoded on the walk"), walk),
   );
   kernel.on((answer, buffers) => {
     if (!answer.picture) return;

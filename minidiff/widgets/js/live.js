@@ -4,22 +4,33 @@ import { h, root } from "./core.js";
 
 const PAUSE = 60,
   BUSY = 500; // ms: between two requests; until the kernel counts as busy
+const WAIT = "The controls appear when the kernel answers. If it was started anew, run this cell again.";
+const STILL_BUSY = "The kernel is busy. It answers when the cell has run; if it was started anew, run this cell again.";
 
 // `render(box, kernel, model)` builds the widget; it may return what to do when it goes.
+// It shows when the kernel answers. Until then the still picture stands, perhaps for good: in a notebook opened again.
 export function renderLive({ model, el }, css, render) {
+  const wait = h("p", { role: "status" });
+  el.append(wait);
   const box = root(el, model.get("label"), css);
-  const hide = h("style", {}, model.get("still_name") ? `.${model.get("still_name")} { display: none; }` : "");
-  box.append(hide);
-  const kernel = connect(model);
+  box.hidden = true;
+  const kernel = connect(model, () => {
+    box.append(h("style", {}, `.${model.get("still_name") || "minidiff-none"} { display: none; }`));
+    box.hidden = false;
+    clearTimeout(late);
+    wait.remove();
+  });
+  const late = setTimeout(() => (wait.textContent = WAIT), BUSY);
   const end = render(box, kernel, model);
   if (!kernel.status.parentElement) box.append(kernel.status);
   return () => {
+    clearTimeout(late);
     kernel.close();
     if (end) end();
   };
 }
 
-function connect(model) {
+function connect(model, awake) {
   const view = Math.random().toString(36).slice(2);
   const status = h("div", { class: "md-status", role: "status" });
   let latest = 0,
@@ -35,11 +46,16 @@ function connect(model) {
     waiting = null;
     model.send({ ...request, view, id: ++latest }, {}, buffers);
     clearTimeout(busy);
-    busy = setTimeout(() => (status.textContent = "The kernel is busy. It answers when the cell has run."), BUSY);
+    busy = setTimeout(() => (status.textContent = STILL_BUSY), BUSY);
     timer = setTimeout(send, PAUSE);
   }
 
+  let asleep = true;
   function heard(answer, buffers) {
+    if (asleep) {
+      asleep = false;
+      awake();
+    }
     if (answer.view !== undefined && (answer.view !== view || answer.id !== latest)) return; // outdated
     clearTimeout(busy);
     if (answer.error) {
@@ -48,7 +64,9 @@ function connect(model) {
       for (const listener of listeners) if (listener.failed) listener.failed(answer);
       return;
     }
-    status.replaceChildren(answer.status || "");
+    if (answer.status !== undefined || answer.view !== undefined || answer.tell) {
+      status.replaceChildren(answer.status || ""); // what comes unasked leaves an error where it is
+    }
     for (const listener of listeners)
       listener(
         answer,

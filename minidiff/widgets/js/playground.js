@@ -5,6 +5,7 @@ import { choice, drawGrid, h, player, rawAtlas, row, slider } from "./core.js";
 const STEPS = [1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50];
 const SCALES = [1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 12, 15];
 const KEPT = 12; // pictures of the history
+const CONTROLS = "input, select, button";
 const AXES = [
   ["seed", "Seed"],
   ["cfg_scale", "Guidance"],
@@ -103,12 +104,14 @@ function render(box, kernel, model) {
       const told = `${settings.prompt}, seed ${settings.seed}`;
       show(about, buffers[1], last, told);
       picture.dataset.steps = settings.steps;
+      const place = [...walk.querySelectorAll(CONTROLS)].indexOf(document.activeElement);
       walk.replaceChildren();
       player(
         walk,
         steps(times),
         buffers.map((bytes) => rawAtlas(bytes, about)),
       );
+      if (place >= 0) walk.querySelectorAll(CONTROLS)[place].focus(); // who works by keyboard stays where they are
       remember(settings, told);
     }
     if (answer.kind === "png") {
@@ -121,7 +124,9 @@ function render(box, kernel, model) {
 
   function remember(settings, told) {
     const key = JSON.stringify(settings);
-    for (const old of history.children) if (old.dataset.key === key) old.remove();
+    const old = [...history.children].find((each) => each.dataset.key === key);
+    const held = old === document.activeElement;
+    if (old) old.remove();
     const small = h("canvas", { width: picture.width, height: picture.height, "aria-hidden": "true" });
     small.getContext("2d").drawImage(picture, 0, 0);
     small.style.width = "48px";
@@ -132,6 +137,7 @@ function render(box, kernel, model) {
         small,
       ),
     );
+    if (old && held) history.firstChild.focus();
     while (history.children.length > KEPT) history.lastChild.remove();
   }
   draw();

@@ -2,8 +2,8 @@
 
 import { choice, drawGrid, h, rawAtlas } from "./core.js";
 
-const W = 390,
-  H = 200,
+const W = 262, // three beside each other on a projector
+  H = 150,
   LEFT = 40,
   FINE = 80;
 

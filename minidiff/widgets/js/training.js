@@ -6,6 +6,11 @@ const W = 420,
   H = 160,
   LEFT = 46;
 
+const duration = (s) => {
+  const [unit, length] = s < 100 ? ["s", 1] : s < 6000 ? ["min", 60] : ["h", 3600];
+  return `${Math.ceil(s / length).toLocaleString("en")} ${unit}`;
+};
+
 function render(box, kernel) {
   const pause = h("button", { type: "button" }, "Pause"),
     stop = h("button", { type: "button", onclick: () => kernel.tell({ kind: "stop" }) }, "Stop");
@@ -59,7 +64,7 @@ function render(box, kernel) {
       `step ${told.step.toLocaleString("en")}` + (told.steps ? ` of ${told.steps.toLocaleString("en")}` : ""),
     ];
     parts.push(`loss ${told.loss.toFixed(4)}`, `${Math.round(told.rate).toLocaleString("en")} images/s`);
-    if (!over && told.left !== null) parts.push(`${Math.ceil(told.left)} s left`);
+    if (!over && told.left !== null) parts.push(`${duration(told.left)} left`);
     text.textContent = `${told.stage[0].toUpperCase()}${told.stage.slice(1)}: ${parts.join(", ")}`;
     curve(told.curve.filter((loss) => loss > 0));
     plot.setAttribute("aria-label", `The loss, from ${told.curve[0]} to ${told.loss.toFixed(4)}`);
