@@ -853,5 +853,5 @@ print(f"expected: n = {quality['n']:,}, {quality['sampler']}")
 # ---
 #
 # Exercises: [08 · Prompting](../exercises/08_prompting.ipynb).
-# Next: [09 · Latent space](09_latent_space.ipynb).
+# Next: 09 · Latent space, which is not written yet. Then [10 · Editing](10_editing.ipynb).
 # See also the [map of the course](map.ipynb) and the [glossary](glossary.ipynb).
