@@ -256,6 +256,8 @@ viz.show(
 )
 
 # %% [markdown]
+# The bars become strokes as the strength grows. At strength 1 nothing of the sketch is left, and it is another seven.
+#
 # ## Predict, then run
 #
 # Fifty small digits, each somewhere on a sheet of paper. The prompt asks for *another* digit, as in "a three". It says nothing else.
@@ -406,10 +408,10 @@ viz.show(
 #
 # ### Why not paste?
 #
-# It might be simpler to draw the picture by its prompt, and to paste the known half over it at the end.
+# Here are two other ways. The first: draw the picture by its prompt, and paste the known half over it at the end.
 #
-# Or to put the known pixels into `xt`, under the right amount of noise, and leave the guess alone.
-# That is another known way ([Song and others, 2021](https://arxiv.org/abs/2011.13456), appendix I.2).
+# The second: put the known pixels into `xt`, under the right amount of noise, and leave the guess alone
+# ([Song and others, 2021](https://arxiv.org/abs/2011.13456), appendix I.2).
 #
 # Two numbers show the difference. The *seam* is the mean difference of the two pixels on both sides of the border.
 # *Lost ends* are strokes that reach the border and meet no ink on the other side, not even one pixel up or down.
@@ -481,7 +483,7 @@ viz.show(
 # Then the point may be on the island in the east, or on one of its two neighbours, whose points reach as far as `c` now and then.
 # By Bayes' rule, the share of island `k` is
 #
-#     share_k = exp(-(c - m_k)^2 / (2 s^2)) / (the sum of the same over all islands)
+#     share_k = exp(-((c - m_k) / s)^2 / 2) / (the sum of the same over all islands)
 #
 # where `m_k` is the first number of its centre, and `s` the spread of an island.
 #
@@ -526,7 +528,8 @@ for name, x in ends.items():
 #
 # The second way needs no training. Walk each step several times: down with fresh noise, up again, and down once more.
 # So the hole can fall in with what is known while the level stays. This is RePaint
-# ([Lugmayr and others, 2022](https://arxiv.org/abs/2201.09865), algorithm 1). The way up is the chain of lesson 04, `xt = a xs + c noise`.
+# ([Lugmayr and others, 2022](https://arxiv.org/abs/2201.09865), algorithm 1; there the known pixels are put into `xt`).
+# The way up is the chain of lesson 04, `xt = a xs + c noise`.
 
 
 # %%
