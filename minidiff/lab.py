@@ -96,7 +96,9 @@ def find_lesson(notebook: str | None) -> str:
         )
     if notebook == "playground":
         return PLAYGROUND
-    wanted = Path(notebook or "map").name
+    if notebook is None:
+        return f"notebooks/{next((p.name for p in lessons if p.stem == 'map'), lessons[0].name)}"
+    wanted = Path(notebook).name
     for lesson in lessons:
         if lesson.name.startswith(wanted):
             return f"notebooks/{lesson.name}"

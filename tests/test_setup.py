@@ -181,6 +181,8 @@ def test_lab_finds_a_lesson_by_its_number_and_names_the_others(tmp_path, monkeyp
     for name in ("00_start_here.ipynb", "03_learning.ipynb", "map.ipynb"):
         (tmp_path / "notebooks" / name).touch()
     assert lab.find_lesson(None) == "notebooks/map.ipynb"
+    (tmp_path / "notebooks/map.ipynb").unlink()
+    assert lab.find_lesson(None) == "notebooks/00_start_here.ipynb"
     for wanted in ("03", "03_learning", "notebooks/03_learning.ipynb"):
         assert lab.find_lesson(wanted) == "notebooks/03_learning.ipynb"
     assert (Path(lab.__file__).parent.parent / lab.find_lesson("playground")).is_file()
