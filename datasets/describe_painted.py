@@ -51,6 +51,9 @@ def facts() -> str:
     found = painted.painted_digits(variants=1).attributes(torch.arange(N))
     colours = ", ".join(f"{name} {rgb}" for name, rgb in painted.COLOURS.items())
     borders = "; ".join(f"{size}: {a} and {b}" for size, (a, b) in painted.STROKE_BORDERS.items())
+    doubt = ", ".join(f"{size}: {least}" for size, least in painted.STROKE_DOUBT.items())
+    clear = painted.painted_digits(variants=1, clear=True).attributes(torch.arange(N)) != painted.UNSAID
+    named = clear.float().mean(0)
     return "\n\n".join(
         [
             f"Of {N:,} painted digits, each of the training sample once:",
@@ -61,6 +64,9 @@ def facts() -> str:
             f"Borders between thin, medium and bold, in pixels of stroke width: {borders}. Borders between left, "
             f"upright and right, in pixels to the right for each pixel up: {painted.LEAN_BORDERS[0]} and "
             f"{painted.LEAN_BORDERS[1]}.",
+            f"With `clear=True` nothing is said of a stroke nearer than so many pixels to a border ({doubt}), nor of a "
+            f"lean nearer than {painted.LEAN_DOUBT}: the stroke of {named[painted.STROKE]:.0%} of the digits can be "
+            f"named and the lean of {named[painted.LEAN]:.0%}.",
         ]
     )
 

@@ -181,7 +181,7 @@ def adherence(logits: Float[Tensor, "n classes"], asked: Int[Tensor, "n"]) -> fl
 
 # --- The judge of painted digits --------------------------------------------------------------------
 
-LARGE_FROM = 16.5  # pixels of height or width from which a digit counts as large
+LARGE_FROM = 17.0  # pixels of height or width from which a digit counts as large
 
 
 class Judge:

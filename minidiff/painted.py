@@ -21,7 +21,7 @@ from .data import DIGIT_WORDS, Images, mnist
 from .text import TextEncoder, Tokenizer
 
 SIDE = 32  # pixels of a painted digit
-SMALL = 18  # pixels of the square that holds a small digit; a large one has MNIST's 28
+SMALL = 20  # pixels of the square that holds a small digit; a large one has MNIST's 28
 COLOURS = {
     "black": (20, 20, 20),
     "white": (240, 240, 240),
@@ -45,13 +45,16 @@ ATTRIBUTES = {
 DIGIT, INK, PAPER, STROKE, LEAN, SIZE, PLACE = range(7)  # columns of a row of attributes
 UNSAID = -1  # in a column that a caption says nothing about
 # Pixels. Medium is about half of the training digits: a narrow class is hit or missed by a tenth of a pixel.
-STROKE_BORDERS = {"large": (2.0, 2.9), "small": (1.6, 2.05)}
+STROKE_BORDERS = {"large": (2.0, 2.9), "small": (1.66, 2.22)}
 LEAN_BORDERS = (-0.05, 0.2)  # pixels to the right for each pixel up
+# Nearer than this to a border a digit is not clearly the one or the other.
+STROKE_DOUBT = {"large": 0.12, "small": 0.08}
+LEAN_DOUBT = 0.05
 # Each digit has one ink that it is never trained in, so that putting together what was learned can be measured.
 UNSEEN_INK = ("red", "green", "blue", "black", "yellow", "white", "orange", "purple", "red", "blue")
 _UNSEEN = torch.tensor([ATTRIBUTES["ink"].index(ink) for ink in UNSEEN_INK])
 RGB = torch.tensor(list(COLOURS.values()), dtype=torch.float32)
-CORNER = torch.tensor([(7, 7), (0, 0), (0, 13), (13, 0), (13, 13)])  # top and left of the small square, by place
+CORNER = torch.tensor([(6, 6), (0, 0), (0, 11), (11, 0), (11, 11)])  # top and left of the small square, by place
 
 
 # --- Measured on the handwriting --------------------------------------------------------------------
@@ -75,15 +78,25 @@ def lean(ink: Float[Tensor, "n h w"]) -> Float[Tensor, "n"]:
     return -(ink * x * y).sum((1, 2)) / (ink * y * y).sum((1, 2)).clamp(min=1e-6)
 
 
-def stroke_class(width: Float[Tensor, "n"], size: Int[Tensor, "n"]) -> Int[Tensor, "n"]:
-    """0 thin, 1 medium, 2 bold, for digits of these sizes."""
-    borders = torch.tensor([STROKE_BORDERS[name] for name in ATTRIBUTES["size"]]).to(width)[size]
-    return (width[:, None] > borders).sum(1)
+def stroke_class(width: Float[Tensor, "n"], size: Int[Tensor, "n"], clear: bool = False) -> Int[Tensor, "n"]:
+    """0 thin, 1 medium, 2 bold, for digits of these sizes; with `clear`, UNSAID for those near a border."""
+    borders, doubt = (
+        torch.tensor([table[name] for name in ATTRIBUTES["size"]]).to(width)[size]
+        for table in (STROKE_BORDERS, STROKE_DOUBT)
+    )
+    return _between(width, borders, doubt if clear else torch.zeros_like(doubt))
 
 
-def lean_class(slope: Float[Tensor, "n"]) -> Int[Tensor, "n"]:
-    """0 left, 1 upright, 2 right."""
-    return (slope[:, None] > torch.tensor(LEAN_BORDERS).to(slope)).sum(1)
+def lean_class(slope: Float[Tensor, "n"], clear: bool = False) -> Int[Tensor, "n"]:
+    """0 left, 1 upright, 2 right; with `clear`, UNSAID for those near a border."""
+    borders = torch.tensor(LEAN_BORDERS).to(slope).expand(len(slope), 2)
+    return _between(slope, borders, torch.full_like(slope, LEAN_DOUBT if clear else 0.0))
+
+
+def _between(x: Float[Tensor, "n"], borders: Float[Tensor, "n k"], doubt: Float[Tensor, "n"]) -> Int[Tensor, "n"]:
+    """How many borders lie below each x; UNSAID where one lies nearer than `doubt`."""
+    beyond = x[:, None] - borders
+    return torch.where((beyond.abs() < doubt[:, None]).any(1), UNSAID, (beyond > 0).sum(1))
 
 
 def clear(ink: Tensor) -> Tensor:
@@ -100,9 +113,11 @@ class PaintedDigits:
     Row i is digit i % len(digits), and everything chosen about it follows from (seed, i): the same row is the
     same picture in any batch. Its labels are rows of attributes, the columns as in ATTRIBUTES.
     inks: "seen" leaves out the ink that a digit is never trained in, "unseen" uses nothing else, "all" both.
+    clear: labels are UNSAID for a stroke or lean so near a border that nobody would name it; captions then leave
+    it out, and a model learns each word from digits that show it.
     """
 
-    def __init__(self, digits: Images, variants: int = 16, seed: int = 0, inks: str = "seen"):
+    def __init__(self, digits: Images, variants: int = 16, seed: int = 0, inks: str = "seen", clear: bool = False):
         if inks not in ("seen", "unseen", "all"):
             raise ValueError(f'inks must be "seen", "unseen" or "all", got {inks!r}')
         if tuple(digits.pixels.shape[1:]) != (1, 28, 28):
@@ -111,20 +126,19 @@ class PaintedDigits:
             raise ValueError(f"variants must be at least 1 and seed at least 0, got {variants} and {seed}")
         self.pixels, self.labels, self.n = digits.pixels.cpu(), digits.labels.cpu(), len(digits)
         self.large = self.pixels[:, 0]
-        self.variants, self.seed, self.inks = variants, seed, inks
+        self.variants, self.seed, self.inks, self.clear = variants, seed, inks, clear
         self.name = f"painted {digits.name}, {inks} inks"
         parts = [_shrink(part) for part in self.large.split(10_000)]
         self.small = torch.cat(parts)
         self.shape = torch.stack([self._classes(self.small, 0), self._classes(self.large, 1)], dim=1)
 
-    @staticmethod
-    def _classes(ink: UInt8[Tensor, "n h w"], size: int) -> Int[Tensor, "n 2"]:
+    def _classes(self, ink: UInt8[Tensor, "n h w"], size: int) -> Int[Tensor, "n 2"]:
         """(stroke, lean) of every digit at this size."""
         found = []
         for part in ink.split(5000):
             part = part.float() / 255
-            stroke = stroke_class(stroke_width(part), torch.full((len(part),), size))
-            found.append(torch.stack([stroke, lean_class(lean(part))], dim=1))
+            stroke = stroke_class(stroke_width(part), torch.full((len(part),), size), self.clear)
+            found.append(torch.stack([stroke, lean_class(lean(part), self.clear)], dim=1))
         return torch.cat(found)
 
     def __len__(self) -> int:
@@ -185,10 +199,15 @@ def _shrink(pixels: UInt8[Tensor, "n 28 28"]) -> UInt8[Tensor, "n s s"]:
 
 
 def painted_digits(
-    full: bool = False, split: str = "train", variants: int = 16, seed: int = 0, inks: str = "seen"
+    full: bool = False,
+    split: str = "train",
+    variants: int = 16,
+    seed: int = 0,
+    inks: str = "seen",
+    clear: bool = False,
 ) -> PaintedDigits:
     """Painted digits of the shipped sample or of the full MNIST; see `data.mnist` and `PaintedDigits`."""
-    return PaintedDigits(mnist(full=full, split=split), variants, seed, inks)
+    return PaintedDigits(mnist(full=full, split=split), variants, seed, inks, clear)
 
 
 # --- Captions ---------------------------------------------------------------------------------------
@@ -212,6 +231,7 @@ def painted_captions(
 ) -> list[str]:
     """A true caption of each row, from "a seven" to all that can be said, in a random order and in random words.
 
+    UNSAID attributes are left out. A few captions name no digit, and a few of these are bare: "red", "thin small".
     detail: share of the attributes that are mentioned; None draws it anew for every caption.
     """
     return [_caption(row, chance, chance.random() if detail is None else detail) for row in attributes.tolist()]
@@ -235,10 +255,10 @@ def _caption(row: list[int], chance: np.random.Generator, detail: float) -> str:
         return options[int(chance.random() * len(options))]
 
     digit, ink, paper, stroke, slope, size, place = row
-    said = chance.random(7) < detail
-    noun = pick((DIGIT_WORDS[digit], str(digit)))
-    if detail > 0 and chance.random() < 0.05:
-        noun = "digit"  # any of the ten
+    said = (chance.random(7) < detail) & (np.array(row) != UNSAID)
+    noun, bare = pick((DIGIT_WORDS[digit], str(digit))), False
+    if detail > 0 and chance.random() < 0.08:
+        noun, bare = "digit", chance.random() < 0.5  # any of the ten
     before = [ATTRIBUTES["ink"][ink]] * bool(said[INK])
     before += [pick(_SAY["stroke"][stroke])] * bool(said[STROKE]) + [pick(_SAY["size"][size])] * bool(said[SIZE])
     after = [pick(_SAY["lean"][slope])] * bool(said[LEAN])
@@ -248,6 +268,8 @@ def _caption(row: list[int], chance: np.random.Generator, detail: float) -> str:
     if said[PLACE] and size == 0:
         after.append(_where(place, pick(_MIDDLE)))
     before, after = ([parts[i] for i in chance.permutation(len(parts))] for parts in (before, after))
+    if bare and before + after:
+        return " ".join(before + after)
     return " ".join([_article([*before, noun]), *after])
 
 

@@ -164,10 +164,16 @@ def _judge_quality(model: ConvNet, n: int = 10_000) -> dict:
 
 def painted_prompts(n: int, inks: str, seed: int = 1) -> tuple[list[str], Tensor]:
     """n prompts that say everything, and the rows of attributes (n, 7) that they ask for; from held-out digits."""
-    paint = painted.painted_digits(full=True, split="held_out", variants=1, seed=seed, inks=inks)
-    found = paint.attributes(torch.randperm(len(paint), generator=torch.Generator().manual_seed(seed))[:n])
+    paint = painted.painted_digits(full=True, split="held_out", variants=1, seed=seed, inks=inks, clear=True)
+    found = paint.attributes(torch.randperm(len(paint), generator=torch.Generator().manual_seed(seed)))
+    found = found[(found != painted.UNSAID).all(1)][:n]
     prompts = [painted.full_caption(row) for row in found.tolist()]
     return prompts, torch.tensor([painted.asked(prompt) for prompt in prompts])
+
+
+def _captioned(full: bool, size: int) -> data.Batches:
+    paint = painted.painted_digits(full, clear=True)
+    return data.batches(paint, share(size), captions=painted.painted_captions)
 
 
 def _words() -> painted.CaptionReader:
@@ -177,7 +183,7 @@ def _words() -> painted.CaptionReader:
 
 def _words_quality(model: painted.CaptionReader, n: int = 10_000) -> dict:
     """How often the reader finds what a caption says, and that it says nothing of the rest."""
-    held_out = painted.painted_digits(full=True, split="held_out", variants=1, inks="all")
+    held_out = painted.painted_digits(full=True, split="held_out", variants=1, inks="all", clear=True)
     captions = painted.painted_captions(held_out.attributes(torch.arange(n)), np.random.default_rng(0))
     said = torch.tensor([painted.asked(caption) for caption in captions])
     right = model.read(captions) == said
@@ -190,8 +196,8 @@ def painted_model(shape: tuple[int, int, int], encoder: TextEncoder | None = Non
     """An untrained model of painted digits, which hears by the shipped text encoder where no other is given."""
     encoder = encoder or painted.CaptionReader.load("words").encoder
     torch.manual_seed(0)
-    settings = dict(length=painted.LENGTH, encoder=encoder, widths=(48, 96), blocks=1, peak=True) | settings
-    return TextToImage.new(painted.WORDS, shape, **settings)
+    usual = dict(length=painted.LENGTH, encoder=encoder, widths=(48, 96), blocks=1, peak=True, side=shape[1])
+    return TextToImage.new(painted.WORDS, shape, **(usual | settings))
 
 
 def _painted() -> TextToImage:
@@ -238,7 +244,7 @@ def _attributes_quality(model: ConvNet, n: int = 10_000) -> dict:
 
 def _vae() -> VAE:
     torch.manual_seed(0)
-    return VAE(channels=3, latents=4, widths=(32, 64))
+    return VAE(channels=3, latents=4)
 
 
 def _vae_finish(model: VAE, full: bool, n: int = 10_000) -> None:
@@ -355,7 +361,7 @@ RECIPES = {
             "words",
             "reads the captions of painted digits: its text encoder is what the painted models hear by",
             _words,
-            lambda full: data.batches(painted.painted_digits(full), share(128), captions=painted.painted_captions),
+            lambda full: _captioned(full, 128),
             _words_quality,
             dict(steps=400),
         ),
@@ -363,7 +369,7 @@ RECIPES = {
             "painted",
             "text to image on painted digits: draws what 'a small bold red seven on yellow paper' says",
             _painted,
-            lambda full: data.batches(painted.painted_digits(full), share(64), captions=painted.painted_captions),
+            lambda full: _captioned(full, 64),
             _painted_quality,
             dict(steps=10_000),
         ),
@@ -373,14 +379,14 @@ RECIPES = {
             _vae,
             lambda full: data.batches(painted.painted_digits(full, inks="all"), share(64)),
             _vae_quality,
-            dict(steps=3000, lr=4e-3),
+            dict(steps=5000, lr=4e-3),
             finish=_vae_finish,
         ),
         Recipe(
             "latent",
             "text to image on painted digits in the latents of the VAE: as `painted`, with less work a step",
             _latent,
-            lambda full: data.batches(painted.painted_digits(full), share(64), captions=painted.painted_captions),
+            lambda full: _captioned(full, 64),
             _painted_quality,
             dict(steps=8000),
         ),

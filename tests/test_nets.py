@@ -73,6 +73,25 @@ def test_a_unet_takes_the_sizes_that_it_can_halve_and_names_the_others(height, w
         assert net(x, level, ctx).shape == x.shape
 
 
+def test_a_unet_for_pictures_of_one_side_knows_where_it_is_and_takes_no_others():
+    net = small_unet(side=8)
+    x, level, ctx = question(width=8)
+    assert [tuple(p.shape) for p in net.places] == [(16, 4, 4), (24, 2, 2)]
+    plain = small_unet()
+    plain.load_state_dict({k: v for k, v in net.state_dict().items() if not k.startswith("places")})
+    shaken(net.middle), plain.middle.load_state_dict(net.middle.state_dict())
+    shaken(net.head), plain.head.load_state_dict(net.head.state_dict())
+    torch.testing.assert_close(net(x, level, ctx), plain(x, level, ctx))  # the vectors start at zero
+    before = net(x, level, ctx)
+    with torch.no_grad():
+        net.places[1][:, 0, 0] += 1
+    assert not torch.allclose(net(x, level, ctx), before)
+    with pytest.raises(ValueError, match=r"side=8, got \(8, 12\)"):
+        net(*question())
+    with pytest.raises(ValueError, match="multiple of 4, got 10"):
+        small_unet(side=10)
+
+
 def test_a_unet_names_the_channels_that_it_was_built_with():
     x, level, ctx = question(channels=3)
     with pytest.raises(ValueError, match="channels=1, got 3"):
@@ -111,7 +130,7 @@ def test_attention_needs_a_width_that_its_heads_divide():
         Attention(10, 4)
 
 
-@pytest.mark.parametrize("make", [lambda: small_unet(), lambda: MLP(2, 16, 6)])
+@pytest.mark.parametrize("make", [lambda: small_unet(), lambda: small_unet(side=8, peak=True), lambda: MLP(2, 16, 6)])
 def test_a_network_can_be_built_again_from_its_config(make):
     net = make()
     again = type(net)(**net.config)

@@ -19,8 +19,9 @@ class UNet(nn.Module):
     `patch`, each further one at half the size before. blocks: residual blocks a size. Attention stands at the
     smallest size. d_ctx: width of the condition tokens, None for a network without words. peak: every block hears
     the largest value of each feature over the words, and not their mean: a word counts as much in a long caption.
-    patch: pixels a side that the stem folds into channels; 2 quarters the work.
-    Height and width must be multiples of patch * 2^(len(widths) - 1).
+    patch: pixels a side that the stem folds into channels; 2 quarters the work. side: pictures are side x side, and
+    each place has a vector of its own that is learned, after the stem and before the middle: a convolution alone does
+    not know where it is. Without it height and width may be any multiples of patch * 2^(len(widths) - 1).
     """
 
     def __init__(
@@ -32,16 +33,24 @@ class UNet(nn.Module):
         d_ctx: int | None = None,
         patch: int = 2,
         peak: bool = False,
+        side: int | None = None,
     ):
         super().__init__()
         widths = tuple(widths)
         self.config = dict(channels=channels, widths=list(widths), blocks=blocks, heads=heads, d_ctx=d_ctx, patch=patch)
-        self.config |= dict(peak=True) if peak else {}
+        self.config |= (dict(peak=True) if peak else {}) | (dict(side=side) if side else {})
         self.multiple = patch * 2 ** (len(widths) - 1)
         d_emb = 2 * widths[0]
         self.level = LevelEmbedding(d_emb)
         self.words = nn.Linear(d_ctx, d_emb) if d_ctx else None
         self.stem = nn.Sequential(nn.PixelUnshuffle(patch), nn.Conv2d(channels * patch**2, widths[0], 3, padding=1))
+
+        self.places = nn.ParameterList()
+        if side:
+            if side % self.multiple:
+                raise ValueError(f"side must be a multiple of {self.multiple}, got {side}")
+            sizes = (widths[0], side // patch), (widths[-1], side // self.multiple)
+            self.places.extend(torch.zeros(c, n, n) for c, n in sizes)
 
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         c, saved = widths[0], []
@@ -83,13 +92,20 @@ class UNet(nn.Module):
             raise ValueError(f"this network has channels={self.config['channels']}, got {x.shape[1]}")
         if x.shape[2] % self.multiple or x.shape[3] % self.multiple:
             raise ValueError(f"height and width must be multiples of {self.multiple}, got {tuple(x.shape[2:])}")
+        side = self.config.get("side")
+        if side and x.shape[2:] != (side, side):
+            raise ValueError(f"this network has side={side}, got {tuple(x.shape[2:])}")
         h, saved = self.stem(x), []
+        if side:
+            h = h + self.places[0]
         for layer in self.down:
             if isinstance(layer, ResBlock):
                 h = layer(h, emb)
                 saved.append(h)
             else:
                 h = layer(h)
+        if side:
+            h = h + self.places[1]
         first, attention, second = self.middle
         return second(attention(first(h, emb), ctx), emb), saved
 
