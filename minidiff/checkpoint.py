@@ -8,6 +8,7 @@ import os
 import tempfile
 import zlib
 from pathlib import Path
+from typing import ClassVar, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -98,6 +99,29 @@ def build(cls: type, path: str | os.PathLike, tensors: dict[str, Tensor], config
         reason = str(error).splitlines()[1 if "\n" in str(error) else 0].strip()
         raise CheckpointError(f"{path}: weights and configuration do not fit: {reason[:300]}") from error
     return model.eval()
+
+
+T = TypeVar("T", bound="Stored")
+
+
+class Stored(nn.Module):
+    """A module that is rebuilt from its `config`, {"class": its name, ...}, and so can be kept in one file."""
+
+    usual: ClassVar[str]  # the shipped weights that `load` takes where no others are named
+
+    @classmethod
+    def from_config(cls: type[T], config: dict) -> T:
+        """An untrained module as described by the `config` of another."""
+        return cls(**{k: v for k, v in config.items() if k != "class"})
+
+    @classmethod
+    def load(cls: type[T], path: str | os.PathLike | None = None) -> T:
+        """The module in this file, or in the shipped weights of this name. Its card is in `.card`.
+
+        Raises CheckpointError.
+        """
+        model, model.card = load_model(cls, cls.usual if path is None else path)
+        return model
 
 
 def load_model(cls: type, path: str | os.PathLike) -> tuple[nn.Module, dict]:

@@ -6,7 +6,6 @@ size and place are chosen; stroke and lean are measured on the handwriting.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 
@@ -16,7 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from . import checkpoint
+from .checkpoint import Stored
 from .data import DIGIT_WORDS, Images, mnist
 from .text import TextEncoder, Tokenizer
 
@@ -310,13 +309,15 @@ def asked(caption: str) -> list[int]:
 # --- Reading captions -------------------------------------------------------------------------------
 
 
-class CaptionReader(nn.Module):
+class CaptionReader(Stored):
     """Reads the attributes back from the words alone: the objective that trains a text encoder before any picture.
 
     A model that learns words and pictures together needs many pictures to find out what its words are about. This
     one needs none, and the painted models hear by its encoder, as Stable Diffusion hears by that of CLIP (Radford et
     al. 2021). Each question has its attribute's answers and one more, "not said".
     """
+
+    usual = "words"
 
     def __init__(self, dim: int = 64, layers: int = 2, heads: int = 4):
         super().__init__()
@@ -325,17 +326,6 @@ class CaptionReader(nn.Module):
         self.answers = [len(values) + 1 for values in ATTRIBUTES.values()]
         self.head = nn.Linear(dim, sum(self.answers))
         self.config = {"class": "CaptionReader", "dim": dim, "layers": layers, "heads": heads}
-
-    @classmethod
-    def from_config(cls, config: dict) -> CaptionReader:
-        return cls(**{k: v for k, v in config.items() if k != "class"})
-
-    @classmethod
-    def load(cls, path: str | os.PathLike = "words") -> CaptionReader:
-        """The reader in this file, or the shipped one. Its card is in `.card`. Raises CheckpointError."""
-        model, model_card = checkpoint.load_model(cls, path)
-        model.card = model_card
-        return model
 
     def logits(self, captions: Sequence[str]) -> list[Float[Tensor, "b answers"]]:
         """The scores of the answers to each question; from the peak over the words, as a U-Net hears them."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -12,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from . import checkpoint
+from .checkpoint import Stored
 from .denoiser import Denoiser
 from .guidance import cfg, inpaint
 from .nets.dit import DiT
@@ -26,12 +25,14 @@ PROCESSES = {cls.__name__: cls for cls in (Cosine, DDPM, EDM, Flow)}
 NETS = {cls.__name__: cls for cls in (UNet, DiT)}
 
 
-class TextToImage(nn.Module):
+class TextToImage(Stored):
     """A tokenizer, a text encoder and a denoiser. Called on a batch, it is the objective that trains all three.
 
     shape: (c, h, w) of its pictures. vae: a trained VAE, kept as it is; shape is then that of its latents, and so
     are `xt` and `x0` of every Step, which `pictures` decodes.
     """
+
+    usual = "mnist"
 
     def __init__(
         self,
@@ -90,7 +91,6 @@ class TextToImage(nn.Module):
 
     @classmethod
     def from_config(cls, config: dict) -> TextToImage:
-        """An untrained model as described by the `config` of another."""
         encoder = TextEncoder(**config["encoder"])
         net = dict(config["net"])
         denoiser = Denoiser(
@@ -102,16 +102,6 @@ class TextToImage(nn.Module):
         tokenizer = Tokenizer(config["words"], config["encoder"]["length"])
         vae = VAE.from_config(config["vae"]) if "vae" in config else None
         return cls(tokenizer, encoder, denoiser, config["shape"], vae)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike = "mnist") -> TextToImage:
-        """The model in this file, or a shipped one by its name, such as "mnist". Its card is in `.card`.
-
-        Raises CheckpointError.
-        """
-        model, model_card = checkpoint.load_model(cls, path)
-        model.card = model_card
-        return model
 
     @property
     def picture_shape(self) -> tuple[int, int, int]:

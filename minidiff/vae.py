@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 import torch
@@ -10,12 +9,12 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from . import checkpoint
+from .checkpoint import Stored
 from .nets.layers import zero
 from .nets.unet import Upsample
 
 
-class VAE(nn.Module):
+class VAE(Stored):
     """x (b c h w) <-> latent (b d h/4 w/4). Called on a batch, it is the objective that trains it.
 
     encoder: x -> mean and log variance of q(z | x); decoder: z -> x (Kingma and Welling 2014, section 3, with the
@@ -25,6 +24,7 @@ class VAE(nn.Module):
     `calibrate` measures. Height and width must be multiples of 4.
     """
 
+    usual = "vae"
     factor = 4  # pixels a side for each latent
 
     def __init__(self, channels: int = 3, latents: int = 4, widths: Sequence[int] = (48, 96), beta: float = 1e-4):
@@ -57,17 +57,6 @@ class VAE(nn.Module):
         )
         self.register_buffer("shift", torch.zeros(latents, 1, 1))
         self.register_buffer("scale", torch.ones(latents, 1, 1))
-
-    @classmethod
-    def from_config(cls, config: dict) -> VAE:
-        return cls(**{k: v for k, v in config.items() if k != "class"})
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> VAE:
-        """The VAE in this file, or the shipped one, "vae". Its card is in `.card`. Raises CheckpointError."""
-        model, model_card = checkpoint.load_model(cls, path)
-        model.card = model_card
-        return model
 
     def moments(self, x: Float[Tensor, "b c h w"]) -> tuple[Tensor, Tensor]:
         """Mean and log variance of q(z | x), each (b d h/4 w/4), before shift and scale."""

@@ -24,6 +24,7 @@ from .samplers import Step
 SETTINGS = "minidiff"  # the PNG text chunk that says how a picture was drawn
 SCREEN = 96  # dots an inch at which one dot is one pixel of a web page
 COLOURS = 128  # of a figure in a notebook
+STEP = 8  # between two brightnesses, of 256, of a picture in a notebook
 
 
 def picture(x: Float[Tensor, "c h w"], scale: int = 1) -> Image.Image:
@@ -125,7 +126,8 @@ def show(image, alt: str) -> Shown:
         image.savefig(file, format="png", dpi=2 * SCREEN)
         few = Image.open(file).convert("RGB").quantize(COLOURS)  # a quarter of the bytes, and no eye sees it
         return Shown(png_bytes(few), alt, image.get_figwidth() * SCREEN)
-    return Shown(png_bytes(image), alt, image.width * SCREEN / image.info.get("dpi", (SCREEN, SCREEN))[0])
+    coarse = image.point(lambda value: min(255, STEP * round(value / STEP)))  # half the bytes, likewise
+    return Shown(png_bytes(coarse), alt, image.width * SCREEN / image.info.get("dpi", (SCREEN, SCREEN))[0])
 
 
 def png_bytes(image: Image.Image, settings: dict | None = None) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 import torch
@@ -10,15 +9,17 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from .. import checkpoint
+from ..checkpoint import Stored
 
 
-class ConvNet(nn.Module):
+class ConvNet(Stored):
     """x (b c h w) in [-1, 1] -> logits (b, classes). Called on a batch by `forward`, it is its own objective.
 
     Three sizes of two convolutions each; the mean over places gives `features` (b, d). With several numbers of
     classes it answers as many questions: the logits of one stand after those of the other.
     """
+
+    usual = "digits"
 
     def __init__(self, channels: int = 1, classes: int | Sequence[int] = 10, widths: Sequence[int] = (32, 64, 128)):
         super().__init__()
@@ -34,20 +35,6 @@ class ConvNet(nn.Module):
             c = width
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(c, sum(self.questions))
-
-    @classmethod
-    def from_config(cls, config: dict) -> ConvNet:
-        return cls(**{k: v for k, v in config.items() if k != "class"})
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> ConvNet:
-        """The classifier in this file, or a shipped one, such as "digits". Its card is in `.card`.
-
-        Raises CheckpointError.
-        """
-        model, model_card = checkpoint.load_model(cls, path)
-        model.card = model_card
-        return model
 
     def features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
         """What the last layer sees, float32."""

@@ -86,12 +86,6 @@ print(
 ORDER = (DIGIT, INK, PAPER, SIZE, PLACE, STROKE, LEAN)  # what is said first
 
 
-def show_rows(rows, alt):
-    """A table of pictures, their colours a little rounded: half the bytes."""
-    rows = {name: (16 * x).round() / 16 for name, x in rows.items()}
-    return viz.show(viz.table(rows), alt)
-
-
 def tell(row, n):
     """The prompt that says the first n of the seven attributes of this row."""
     return full_caption([v if i in ORDER[:n] else UNSAID for i, v in enumerate(row)])
@@ -101,8 +95,8 @@ words = "a small bold red seven leaning right in the top left corner on yellow p
 wish = asked(words)
 told = [tell(wish, n) for n in range(8)]
 rows = {prompt: model.draw([prompt] * 6, seed=20) for prompt in told}
-show_rows(
-    {textwrap.fill(prompt, 30): x for prompt, x in rows.items()},
+viz.show(
+    viz.table({textwrap.fill(prompt, 30): x for prompt, x in rows.items()}),
     "Eight rows of six pictures; with each further word they come to look more alike.",
 )
 
@@ -233,8 +227,8 @@ for i in (PLACE, LEAN, STROKE):
     same, other = first[:, i] == second[:, i], first[:, i] == second[:, i].roll(1)
     print(f"{NAMES[i]:7} alike: {same.float().mean():4.0%} with one seed,", end=" ")
     print(f"{other.float().mean():4.0%} with two")
-show_rows(
-    {"red on yellow": one[:10], "blue on white": two[:10]},
+viz.show(
+    viz.table({"red on yellow": one[:10], "blue on white": two[:10]}),
     "Two rows of ten small sevens; many in one column have one place and one lean.",
 )
 
@@ -523,8 +517,8 @@ for name, seen in inks.items():
     print(f"red paper {share(seen, PAPER, 'red'):4.0%},", end=" ")
     print(f"read as a seven {share(seen, DIGIT, 'seven'):4.0%}")
 print(f"without guidance, read as a seven: {share(unguided, DIGIT, 'seven'):.0%}")
-show_rows(
-    rows,
+viz.show(
+    viz.table(rows),
     "Five rows of eight sevens. The first two have the same inks, the next two mostly "
     "green, blue and white ones, and in the last all are red.",
 )
@@ -597,8 +591,8 @@ for strength in (0.5, 2.0, 4.0):
         print(f"seven {share(seen, DIGIT, 'seven'):4.0%},", end=" ")
         print(f"numbers outside [-1, 1]: {(x0.abs() > 1).float().mean():5.1%}")
         rows[f"{strength:g} x {negative}"] = model.pictures(x0[:6])
-show_rows(
-    rows,
+viz.show(
+    viz.table(rows),
     "Six rows of digits. With more strength they get thicker, whiter and bluer, "
     "and away from a red seven they are no sevens any more.",
 )
@@ -645,8 +639,8 @@ for word in ("", *(f"(bold:{weight}) " for weight in (-1, 0, 1, 1.5, 2, 3))):
     length = model.encode([prompt])[0, at].norm()
     print(f", vector {length:.1f} long" if word else "")
     rows[name] = drawn[:6]
-show_rows(
-    rows,
+viz.show(
+    viz.table(rows),
     "Seven rows of sevens on white paper. Their strokes grow with the weight; in the "
     "last row they are blots, and the paper is mostly no longer white.",
 )
@@ -720,8 +714,8 @@ for prompt, columns in odd.items():
         counts = torch.bincount(seen[:, i], minlength=len(values)).tolist()
         found = [f"{c} {v}" for v, c in zip(values, counts, strict=True) if c]
         print(f"    drawn, {NAMES[i]}: {', '.join(found)}")
-show_rows(
-    rows,
+viz.show(
+    viz.table(rows),
     "Seven rows of pictures: yellow sevens on red paper, sevens of middling stroke, "
     "threes and broken digits, twos and sevens mixed, red paper with hardly anything "
     "on it, small sevens in a corner, and sevens that lean left.",
@@ -806,8 +800,8 @@ for name, (negative, scale) in cases.items():
     print(f"glaring {(drawn.abs() == 1).float().mean():4.0%}")
     rows[name] = drawn[:6]
 rows["prompt: red"] = model.draw(["red"] * 6, seed=0)
-show_rows(
-    rows,
+viz.show(
+    viz.table(rows),
     "Eight rows of pictures. At scale 8 with a negative prompt the strokes are thick "
     "and the colours glaring. The last row shows digits in many inks, most of them on "
     "red or orange paper.",
