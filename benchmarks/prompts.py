@@ -52,8 +52,9 @@ def negative_prompt(model: TextToImage, judge: metrics.Judge, n: int) -> dict:
 
 def inpainting(model: TextToImage, judge: metrics.Judge, n: int) -> dict:
     """A large digit within a known frame of paper, and the lower half of a digit whose upper half is known."""
-    real = painted.painted_digits(full=True, split="held_out", variants=1, seed=3)
-    rows = (real.attributes(torch.arange(len(real)))[:, painted.SIZE] == 1).nonzero()[:n, 0]
+    real = painted.painted_digits(full=True, split="held_out", variants=1, seed=3, clear=True)
+    found = real.attributes(torch.arange(len(real)))
+    rows = ((found[:, painted.SIZE] == 1) & (found != painted.UNSAID).all(1)).nonzero()[:n, 0]
     pictures = data.to_float(real[rows].pixels)
     asked = real.attributes(rows)
     prompts = [painted.full_caption(row) for row in asked.tolist()]

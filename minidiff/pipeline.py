@@ -206,7 +206,7 @@ class TextToImage(Stored):
                 return iter([Step(0, 0.0, image, image)])
             if strength != 1:
                 start = process.time(strength)
-                ts = torch.cat([ts.new_tensor([start]), ts[ts < start]])
+                ts = torch.cat([ts.new_tensor([start]), ts[ts < start * (1 - 1e-9)]])  # not the same one twice
             xt = process.add_noise(image, noise, ts[0].float().to(self.device))
         ctx, null = self.encode(prompts + negatives).chunk(2)
         if "eta" in knobs:

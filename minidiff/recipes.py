@@ -388,7 +388,7 @@ RECIPES = {
             _latent,
             lambda full: _captioned(full, 64),
             _painted_quality,
-            dict(steps=8000),
+            dict(steps=12_000),
         ),
         Recipe(
             "photos",
@@ -405,7 +405,7 @@ RECIPES = {
             _cifar10,
             lambda full: _photo_batches(full, 64, captions=data.photo_captions, augment=data.flip),
             _cifar10_quality,
-            dict(steps=8000),
+            dict(steps=12_000),
             photos=True,
         ),
     )

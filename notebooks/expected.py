@@ -25,6 +25,7 @@ LAST = {  # a line of the last cell that is run
     "02_adding_noise": "at_milestone = {level",
     "03_learning_to_denoise": "mine = state.ema",
     "06_words_to_vectors": "for state in train(ear",
+    "09_latent_space": "mine = state.ema",
 }
 
 

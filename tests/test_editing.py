@@ -82,6 +82,15 @@ def test_the_steps_begin_at_the_strength(model, patterns):
     assert len(steps) == 6 and steps[-1].t == 0
 
 
+@pytest.mark.parametrize("process", [Cosine(), EDM()])
+def test_no_level_is_met_twice_when_the_strength_is_one_of_the_grid(model, patterns, process):
+    grid = process.timesteps(10)
+    for i in range(1, 10):
+        strength = float(process.level(grid[i]))
+        steps = list(model.walk("seven", image=patterns[:1], strength=strength, steps=10, process=process))
+        assert len(steps) == 11 - i, i
+
+
 @pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan")])
 def test_a_strength_outside_0_to_1_is_refused(model, patterns, strength):
     with pytest.raises(ValueError, match="from 0 to 1"):

@@ -89,6 +89,19 @@ def test_a_table_is_wide_enough_for_its_labels_and_pictures():
     assert plain.info["dpi"] == (192, 192)
 
 
+def test_pictures_stand_below_their_captions():
+    x = torch.stack([torch.full((1, 8, 8), value) for value in (-1.0, 0.0, 1.0)])
+    sheet = viz.captioned(x, ["a", "a much longer caption", "c"], columns=2, scale=2)
+    wide, high = sheet.width // 2, sheet.height // 2
+    assert wide > 8 * 4 and high == 8 * 4 + 52 and sheet.info["dpi"] == (192, 192)
+    middle = [
+        sheet.getpixel((column * wide + wide // 2, row * high + 52 + 16)) for row, column in ((0, 0), (0, 1), (1, 0))
+    ]
+    assert middle == [(0, 0, 0), (128, 128, 128), (255, 255, 255)]
+    with pytest.raises(ValueError):
+        viz.captioned(x, ["too", "few"])
+
+
 def test_what_is_shown_carries_its_alternative_text_and_the_picture():
     shown = viz.show(viz.picture(RAMP[0]), 'a ramp of "greys" & <more>')._repr_mimebundle_()
     assert shown["text/plain"] == '[a ramp of "greys" & <more>]'

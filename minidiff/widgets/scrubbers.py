@@ -236,8 +236,8 @@ class WordHeat(Player):
             axis("Layer", list(layers), kind="choice"),
             axis("Step", [f"{step.i} of {last}" for step in steps], at=last),
         ]
-        middle = [heat.view(len(names), len(layers), len(steps), *heat.shape[-2:])[k, 0, last // 2] for k in
-                  range(len(names))]  # fmt: skip
+        middle = heat.view(len(names), len(layers), len(steps), *heat.shape[-2:])[:, 0, last // 2]
+        still = viz.captioned(middle[:, None] * 2 - 1, names)
         super().__init__(
             f"Attention to the words of {prompt!r}",
             axes,
@@ -247,7 +247,7 @@ class WordHeat(Player):
                 | {"heat": {"atlas": 1, "frames": list(range(len(heat)))}},
             ],
             [pixels(pictures), pixels(heat[:, None] * 2 - 1)],
-            viz.grid(torch.stack(middle)[:, None] * 2 - 1, columns=len(names), scale=1),
+            still,
             f"Half way, where the picture looks for each word of {prompt!r}: bright where it looks most.",
             [
                 f"{name!r} in {layer}, step {step.i} of {last}, t = {step.t:.3g}"
@@ -255,7 +255,7 @@ class WordHeat(Player):
                 for layer in layers
                 for step in steps
             ],
-            still_width=min(640, 96 * len(names)),
+            still_width=min(640, still.width // 2),
         )
 
 
@@ -274,11 +274,12 @@ def _heat(maps: list[Tensor], words: int, calls: list[int], side: tuple[int, int
 
 
 def scrub(
-    fn: Callable, values: Mapping[str, Sequence] | Sequence, name: str = "value", progress: bool = True
+    fn: Callable, values: Mapping[str, Sequence] | Sequence, name: str = "value", progress: bool = True, still: int = 0
 ) -> Player:
     """Compute fn of each value first, with a progress bar, and then play: a picture, figure or (b c h w) for each.
 
     values: of one slider called `name`, or {name: values} of several, whose names are fn's arguments.
+    still: the place among all frames, the last slider moving first, of the one that stands where no script runs.
     """
     several = values if isinstance(values, Mapping) else None
     names = {key: list(each) for key, each in (several or {name: values}).items()}
@@ -297,8 +298,8 @@ def scrub(
         [axis(key, [_told(value) for value in each]) for key, each in names.items()],
         [panel("", 0)],
         [frames.reshape(*frames.shape[:3], -1)],
-        images[0],
-        f"The first of {len(images)} frames: {texts[0]}.",
+        images[still],
+        f"One of {len(images)} frames: {texts[still]}.",
         texts,
     )
 

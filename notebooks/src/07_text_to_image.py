@@ -90,7 +90,7 @@ viz.show(
 # That is no mistake, and we come back to it.
 
 # %%
-paint = painted_digits()
+paint = painted_digits(clear=True)
 stream = batches(paint, 100, captions=painted_captions, drop=0.1, seed=4)
 batch = next(iter(stream))
 
@@ -108,6 +108,7 @@ viz.show(
 
 # %% [markdown]
 # Seven things can be said of such a picture. They are called its *attributes*.
+# Of a stroke or a lean that is not clearly the one or the other, nothing is said.
 #
 # The course has pictures of its own because of these. Whether a picture obeys its prompt can be measured, one attribute after the other.
 # A program does it, the *judge*. It looks at the pixels alone, and never at the prompt.

@@ -155,10 +155,17 @@ print(f"{mine:.0%} of the {len(hits)} that asked for an ink, by hand and by mini
 # What is not said can still be right, by luck. The next cell prints how often two painted digits that have nothing to do with
 # each other are alike.
 
+
 # %%
+def wished(inks="seen"):
+    """Attributes (100, 7) of pictures of which all seven can be said."""
+    found = painted_digits(inks=inks, clear=True).attributes(mixed[:400])
+    return found[(found != UNSAID).all(dim=1)][:100]
+
+
 paint = painted_digits()  # of which only the attributes are needed
 mixed = torch.randperm(len(paint), generator=torch.Generator().manual_seed(1))
-wishes = paint.attributes(mixed[:100])
+wishes = wished()
 strangers = paint.attributes(mixed[1000:21_000])
 
 luck = strangers == strangers.roll(1, dims=0)
@@ -681,7 +688,7 @@ tell_shares("weights 1.6", wishes, heavy)
 # Here a hundred people want exactly such pictures.
 
 # %%
-strange = painted_digits(inks="unseen").attributes(mixed[:100])
+strange = wished("unseen")
 never = judge(model.draw([full_caption(row) for row in strange.tolist()], seed=1000))
 print("never seen:", ", ".join(f"{ink} {d}" for d, ink in enumerate(UNSEEN_INK)))
 tell_shares("seen", wishes, full)
@@ -847,5 +854,5 @@ print(f"expected: n = {quality['n']:,}, {quality['sampler']}")
 # ---
 #
 # Exercises: [08 · Prompting](../exercises/08_prompting.ipynb).
-# Next: 09 · Latent space, which is not written yet. Then [10 · Editing](10_editing.ipynb).
+# Next: [09 · Latent space](09_latent_space.ipynb).
 # See also the [map of the course](map.ipynb) and the [glossary](glossary.ipynb).

@@ -32,6 +32,7 @@
 # | **adherence** | The share of pictures that show what their prompt asked for, as a judge sees it. | [08](08_prompting.ipynb) |
 # | **attention** | Each element asks all others, weighs them by how well they fit, and takes the weighted mean of what they say. | [06](06_words_to_vectors.ipynb) |
 # | **attribute** | One thing that can be said of a painted digit: digit, ink, paper, stroke, lean, size or place. | [08](08_prompting.ipynb) |
+# | **autoencoder** | Two networks: one turns a picture into a short code, the other turns it back. Nothing orders the codes. | [09](09_latent_space.ipynb) |
 # | **averaged weights (EMA)** | A running mean of the weights during training. It draws better than the last weights do. | [03](03_learning_to_denoise.ipynb) |
 # | **batch** | The examples that one training step looks at together. | [01](01_pixels_and_networks.ipynb) |
 # | **caption** | The words that belong to a training picture. | [07](07_text_to_image.ipynb) |
@@ -47,6 +48,7 @@
 # | **denoiser** | A function that is shown a picture under noise and guesses the picture. | [03](03_learning_to_denoise.ipynb) |
 # | **DPM-Solver++(2M)** | A sampler that also uses its last guess. The library's choice for few steps. | [05](05_faster_samplers.ipynb) |
 # | **EDM** | A process in which `alpha` is 1 and the time is `sigma` itself. | [02](02_adding_noise.ipynb) |
+# | **ELBO** | A number that the likelihood of a picture is never below. Training a VAE raises it. | [09](09_latent_space.ipynb) |
 # | **embedding** | A vector that stands for a word, a place or a noise level. It is learned. | [06](06_words_to_vectors.ipynb) |
 # | **Euler, Heun** | Samplers that follow the slope: one asks once a step, the other twice and takes the mean. | [05](05_faster_samplers.ipynb) |
 # | **feature** | A number that a layer computes from the picture: how strongly something is there. | [01](01_pixels_and_networks.ipynb) |
@@ -60,8 +62,8 @@
 # | **inpainting, outpainting** | Draw the missing part of a picture, inside it or around it. The given part stays as it is. | [10](10_editing.ipynb) |
 # | **judge** | A program that measures from the pixels what a painted digit shows. | [08](08_prompting.ipynb) |
 # | **kernel distance (KID)** | How far two clouds of features are apart, pair by pair, with no bias from small samples. | [11](11_judging_images.ipynb) |
-# | **KL divergence** | How much one distribution differs from another. It keeps the latents of a VAE near a Gaussian. | 09 |
-# | **latent** | The short code of a picture that a VAE makes. | 09 |
+# | **KL divergence** | How much one distribution differs from another. It keeps the latents of a VAE near a Gaussian. | [09](09_latent_space.ipynb) |
+# | **latent** | The short code of a picture that a VAE makes. | [09](09_latent_space.ipynb) |
 # | **learning rate** | How far a training step moves the weights. | [01](01_pixels_and_networks.ipynb) |
 # | **logit** | A network's score for an answer. Softmax turns scores into shares. | [01](01_pixels_and_networks.ipynb) |
 # | **loss** | One number that says how wrong the network is. Training lowers it. | [01](01_pixels_and_networks.ipynb) |
@@ -77,19 +79,21 @@
 # | **precision, recall** | The share of drawn pictures that lie among real ones; the share of real ones that lie among drawn ones. | [11](11_judging_images.ipynb) |
 # | **process** | A way from data to noise: the two curves `alpha` and `sigma` over time. | [02](02_adding_noise.ipynb) |
 # | **prompt** | The words that say what to draw. | [00](00_start_here.ipynb) |
-# | **PSNR** | How near two pictures are, in decibels. Higher is nearer. | 09 |
+# | **PSNR** | How near two pictures are, in decibels. Higher is nearer. | [09](09_latent_space.ipynb) |
 # | **residual block** | Layers whose answer is added to what came in, so that they only have to learn a change. | [03](03_learning_to_denoise.ipynb) |
 # | **sampler** | The walk from noise to a picture. It has no weights. | [04](04_sampling_step_by_step.ipynb) |
 # | **schedule** | Which noise levels come when, in training or on a walk. | [02](02_adding_noise.ipynb) |
 # | **score** | The gradient of the logarithm of a density: it points to where the data are denser. | [07](07_text_to_image.ipynb) |
 # | **seed** | A number that fixes the noise. The same seed and prompt give the same picture. | [00](00_start_here.ipynb) |
 # | **self-attention** | Attention among the elements of one thing: words to words, or places to places. | [06](06_words_to_vectors.ipynb) |
+# | **shift and scale** | What brings the latents of a VAE to mean 0 and variance 1. The VAE keeps them. | [09](09_latent_space.ipynb) |
 # | **softmax** | Turns scores into shares that add up to one. | [01](01_pixels_and_networks.ipynb) |
 # | **step** | In training: one correction of the weights. In sampling: one move of the walk. | [00](00_start_here.ipynb) |
 # | **text encoder** | The network that turns the words of a prompt into vectors that know of each other. | [06](06_words_to_vectors.ipynb) |
 # | **token, tokenizer** | A word's number; what turns a text into such numbers. | [06](06_words_to_vectors.ipynb) |
 # | **transformer** | A network of attention and small layers in turns. | [06](06_words_to_vectors.ipynb) |
 # | **U-Net** | A network that looks at a picture at several sizes and answers at full size. | [03](03_learning_to_denoise.ipynb) |
-# | **VAE** | Two networks: one turns a picture into a latent, the other turns it back. | 09 |
+# | **VAE** | An autoencoder whose codes lie near a Gaussian, so that a code by chance has a meaning. | [09](09_latent_space.ipynb) |
 # | **variations** | Pictures near a given one: its noise, turned a little towards other noise. | [10](10_editing.ipynb) |
 # | **walk** | All steps from noise to a picture. | [04](04_sampling_step_by_step.ipynb) |
+# | **weight of a word** | How much a word counts, written `(bold:1.5)`: its vector goes further from the empty prompt, or less far. | [08](08_prompting.ipynb) |

@@ -61,7 +61,7 @@ viz.show(
 # ## What is built around it
 #
 # - **Prompts**: what more words change, what a negative prompt does, and where the model fails: [08](08_prompting.ipynb).
-# - **Latents**: the same walk in a smaller space, with a VAE at its end: 09, not written yet.
+# - **Latents**: the same walk in a smaller space, with a VAE at its end: [09](09_latent_space.ipynb).
 # - **Editing**: change, complete and vary a given picture, by the same loop: [10](10_editing.ipynb).
 # - **Judging**: how good the pictures are, and how each measure can be fooled: [11](11_judging_images.ipynb).
 # - **Photographs**: all of it once more, in colour: 12, not written yet.
@@ -88,7 +88,7 @@ for (name, values), value in zip(ATTRIBUTES.items(), seen, strict=True):
 # | **06** | **[Words to vectors](06_words_to_vectors.ipynb)** | build the part that reads the prompt |
 # | **07** | **[Text to image](07_text_to_image.ipynb)** | connect words and pictures; derive guidance |
 # | **08** | **[Prompting](08_prompting.ipynb)** | measure what a prompt changes, and where it fails |
-# | 09 | Latent space, not written yet | draw in a smaller space than pixels |
+# | **09** | **[Latent space](09_latent_space.ipynb)** | draw in a smaller space than pixels |
 # | **10** | **[Editing](10_editing.ipynb)** | change, complete and vary given pictures |
 # | **11** | **[Judging images](11_judging_images.ipynb)** | measure quality, and see how each measure can be fooled |
 # | 12 | Colour photos, not written yet | do all of this with photographs |
