@@ -21,7 +21,7 @@ def cfg(
     """x0 = x0_null + scale (x0_ctx - x0_null): classifier-free guidance.
 
     Ho and Salimans 2022, eq. 6, with scale = 1 + w.
-    `null` encodes "" or the negative prompt, which is only another "nothing" to move away from.
+    `null` encodes "" or the negative prompt, which is only another "nothing" to move away from (AUTOMATIC1111 2022).
     scale: 1 turns guidance off and saves half the work; a (b,) tensor gives each prompt its own.
     interval: the noise levels in which guidance acts (Kynkaanniemi et al. 2024).
     """
@@ -58,7 +58,8 @@ def autoguidance(denoiser: Denoiser, weak: Denoiser, ctx: Float[Tensor, "b l d"]
 def inpaint(denoise: Denoise, known: Float[Tensor, "b c h w"], mask: Bool[Tensor, "..."]) -> Denoise:
     """x0 = known where mask is True, the guess elsewhere. mask broadcasts to known, e.g. (h, w).
 
-    Replacing x0 is enough: `move` then keeps the known region exactly on its forward path.
+    Replacing x0 is enough: `move` then keeps the known region exactly on its forward path (Wang, Yu and Zhang 2023,
+    "Zero-shot image restoration using denoising diffusion null-space model", where a mask is one case of many).
     """
     sizes = zip(reversed(mask.shape), reversed(known.shape), strict=False)
     if mask.dim() > known.dim() or any(m not in (1, k) for m, k in sizes):

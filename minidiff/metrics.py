@@ -27,7 +27,7 @@ def in_chunks(function: Callable[[Tensor], Tensor], x: Tensor, size: int = 500) 
 def frechet_distance(real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"]) -> float:
     """|mu_r - mu_f|^2 + tr(C_r + C_f - 2 (C_r C_f)^(1/2)), between Gaussians fitted to features.
 
-    Dowson and Landau 1982, eq. 16; for pictures, Heusel et al. 2017, eq. 6. It falls with n and m even if nothing
+    Dowson and Landau 1982; for pictures, Heusel et al. 2017, eq. 6. It falls with n and m even if nothing
     else changes, so compare at equal m, on one feature network, beside the floor that real pictures reach.
     Raises ValueError for fewer than two rows or different d.
     """
@@ -42,7 +42,7 @@ def frechet_distance(real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"]) -> 
 def kernel_distance(real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], size: int = 1000) -> float:
     """KID: the unbiased squared distance of means under the kernel (x y / d + 1)^3, from all pairs of rows.
 
-    Binkowski et al. 2018, section 3; Gretton et al. 2012, eq. 3. Unlike the Frechet distance it does not fall with
+    Binkowski et al. 2018; Gretton et al. 2012, eq. 3. Unlike the Frechet distance it does not fall with
     n, and so it may come out a little below 0. `size` rows at a time bound the memory.
     Raises ValueError for fewer than two rows or different d.
     """

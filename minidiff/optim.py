@@ -11,8 +11,9 @@ from torch import Tensor, nn
 class MuonAdamW:
     """Muon for weights of convolutions and linear layers, AdamW for embeddings, norms and biases; one `lr` for both.
 
-    Muon makes each update of a matrix orthogonal (Jordan et al. 2024), here at AdamW's size of step (Liu et al.
-    2025, eq. 4), and learns from far fewer images. Parameters are named, so that `state` can be saved by name.
+    Muon makes each update of a matrix orthogonal (Jordan et al. 2024), here at the step size of AdamW (Loshchilov and
+    Hutter 2019; Liu et al. 2025, eq. 4), and learns from far fewer images. Parameters are named, so that `state` can
+    be saved by name.
     """
 
     def __init__(

@@ -147,7 +147,8 @@ class TextToImage(Stored):
     def encode(self, prompts: Sequence[str]) -> Float[Tensor, "b l d"]:
         """ctx of these prompts; raises UnknownWord.
 
-        A weighted word, as in "a (bold:1.5) seven", stands that much farther from "no word" than others do.
+        A weighted word, as in "a (bold:1.5) seven", stands that much farther from "no word" than others do: the
+        notation of AUTOMATIC1111, the rule of ComfyUI.
         """
         plain, weights = zip(*(split_weights(prompt) for prompt in prompts), strict=True)
         ctx = self.encoder(self.tokenizer(plain).to(self.device))
@@ -186,7 +187,8 @@ class TextToImage(Stored):
         image: given pictures (b or 1, c, h, w) in [-1, 1]. With `strength`, the noise level from which they are
         drawn anew (SDEdit, Meng et al. 2022), the walk takes its share of the steps; 0 changes nothing. With
         `mask` (True = known, as wide as the picture), the known pixels stay and the rest is drawn.
-        variation: (amount, seed): turn the noise by amount x 90 degrees towards that of another seed.
+        variation: (amount, seed): turn the noise by amount x 90 degrees towards that of another seed (after Song et
+        al. 2021, DDIM, section 5.3).
         """
         prompts, negatives, seeds = self._requests(prompt, negative, seed)
         denoiser = self.denoiser

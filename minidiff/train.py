@@ -140,10 +140,11 @@ def train(
 
     batches: `data.batches(...)`, or any iterable of as many as are needed. Give `steps`, or `seconds` of wall
     clock, by which the learning rate then falls. clip: largest gradient norm. accumulate: batches a step.
-    ema: weight of the past in the averaged weights. format: None measures which is fastest here. path: a
-    checkpoint, written every `save_every` seconds and at the end; with `resume`, training goes on from it if
-    it is there, on the CPU to bitwise the weights of an undisturbed run of `steps` in the same format; if it was
-    finished already, its last State is all there is. Under torchrun, each process takes its share of every batch.
+    ema: weight of the past in the averaged weights (Ho et al. 2020, appendix B). format: None measures which is
+    fastest here. path: a checkpoint, written every `save_every` seconds and at the end; with `resume`, training goes
+    on from it if it is there, on the CPU to bitwise the weights of an undisturbed run of `steps` in the same format;
+    if it was finished already, its last State is all there is. Under torchrun, each process takes its share of every
+    batch.
 
     Raises TrainingError when a loss, gradient or weight is not finite or the batches end too early, and
     CheckpointError from reading or writing `path`.

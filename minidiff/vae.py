@@ -17,11 +17,12 @@ from .nets.unet import Upsample
 class VAE(Stored):
     """x (b c h w) <-> latent (b d h/4 w/4). Called on a batch, it is the objective that trains it.
 
-    encoder: x -> mean and log variance of q(z | x); decoder: z -> x (Kingma and Welling 2014, section 3, with the
-    convolutions of Rombach et al. 2022, appendix G, much reduced). beta weighs the KL term per latent number
+    encoder: x -> mean and log variance of q(z | x); decoder: z -> x (Kingma and Welling 2014, section 3, with
+    convolutions after Rombach et al. 2022, section 3.1, much reduced). beta weighs the KL term per latent number
     against the squared error per pixel (Higgins et al. 2017).
     `encode` and `decode` speak of latents at mean 0 and variance 1: the VAE owns its shift and scale, which
-    `calibrate` measures. Height and width must be multiples of 4.
+    `calibrate` measures (Rombach et al., appendix G, there one scale for all channels). Height and width must be
+    multiples of 4.
     """
 
     usual = "vae"
@@ -88,7 +89,10 @@ class VAE(Stored):
         self.scale.copy_(means.std((0, 2, 3))[:, None, None])
 
     def forward(self, batch) -> Float[Tensor, ""]:
-        """mean (x - decoder(z))^2 + beta KL(q(z | x) || N(0, 1)): the negative of Kingma and Welling 2014, eq. 10."""
+        """mean (x - decoder(z))^2 + beta mean KL(q(z | x) || N(0, 1)), over pixels and over latent numbers.
+
+        Kingma and Welling 2014, eq. 10, with the sign turned, for a Gaussian decoder and up to a constant and a factor.
+        """
         mean, logvar = self.moments(batch.x0)
         shape = (batch.total, *mean.shape[1:])
         eps = torch.randn(shape, generator=batch.generator(), device=mean.device)[batch.rows]

@@ -174,7 +174,7 @@ def _(r):
     points=6,
     text="""
     KID compares all pairs by the kernel `k(x, y) = (x . y / d + 1)^3`
-    ([Binkowski et al., 2018](https://arxiv.org/abs/1801.01401), section 3): the mean over pairs within `real`, plus that
+    ([Binkowski et al., 2018](https://arxiv.org/abs/1801.01401)): the mean over pairs within `real`, plus that
     within `fake`, minus twice that between both. Within a set a point is not paired with itself: that would favour small
     sets.
     """,

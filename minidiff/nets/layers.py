@@ -87,7 +87,7 @@ class Attention(nn.Module):
 class PictureAttention(nn.Module):
     """Pixels look at one another, then at the words: self-attention, cross-attention, each added to x.
 
-    As in the spatial transformer of Rombach et al. 2022, section 3.3, without its feed-forward layer.
+    After Rombach et al. 2022, section 3.3: the spatial transformer of their code, without its feed-forward layer.
     """
 
     def __init__(self, dim: int, heads: int, d_ctx: int | None):

@@ -268,6 +268,9 @@ viz.show(
 # - **Pooling.** Of each 2 x 2 sums keep the largest. It is forgotten where exactly the part was.
 # - **The same once more**, with sixteen filters. They look at the eight pictures of parts, so they find parts made of parts.
 # - **Linear.** Each of ten numbers, the *logits*, is a weighted sum of all that was found. One for each digit.
+#
+# (Theirs took the mean of each 2 x 2 sums, times a number that was learned, and a smooth curve in place of ReLU.
+# That ReLU trains better was found later: [Glorot, Bordes and Bengio, 2011](https://proceedings.mlr.press/v15/glorot11a.html).)
 
 
 # %%
@@ -683,8 +686,9 @@ viz.show(
 )
 
 # %% [markdown]
-# The reader is certain, and we see noise ([Szegedy and others, 2014](https://arxiv.org/abs/1312.6199);
-# [Nguyen, Yosinski and Clune, 2015](https://arxiv.org/abs/1412.1897)).
+# The reader is certain, and we see noise ([Nguyen, Yosinski and Clune, 2015](https://arxiv.org/abs/1412.1897)).
+# From a real picture it takes even less: a change that nobody sees
+# ([Szegedy and others, 2014](https://arxiv.org/abs/1312.6199)).
 #
 # It learned what tells a seven from the other nine. It never had to know what makes a picture a picture.
 # To draw one must know that, and the way to learn it leads through noise. The next two lessons go it.

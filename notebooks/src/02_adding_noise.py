@@ -328,7 +328,8 @@ viz.show(
 
 # %% [markdown]
 # On the left, Cosine and DDPM walk on the same circle. Flow cuts the corner, EDM goes straight up. All cross the same rays, in the same order.
-# On the right: they do it at different times. So there is one way from picture to noise, and a process is a clock for it, and a brightness.
+# On the right: they do it at different times. So there is one way from picture to noise, and a process is a clock for it, and a brightness
+# (Kingma and others, section 5.1).
 #
 # That is a claim that one can check. Take the times at which the four have the same level, and divide each `xt` by
 # `sqrt(alpha^2 + sigma^2)`. Then all four must hold the same picture.

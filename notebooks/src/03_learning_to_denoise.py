@@ -357,11 +357,13 @@ print(f"mine {mine:.6f}, minidiff {library:.6f}")
 #
 # `train()` is the loop of the toy with some things added, each to learn more in the same time.
 #
-# - It draws the middle levels more often than the ends, because there is most to learn.
+# - It draws the middle levels more often than the ends, because there is most to learn
+#   ([Karras and others, 2022](https://arxiv.org/abs/2206.00364), section 5).
 # - It clips the gradient, and lets the learning rate rise and fall.
-# - It turns the update of each matrix into a rotation ([Jordan and others, 2024](https://kellerjordan.github.io/posts/muon/)).
+# - It brings the update of each matrix near to a rotation ([Jordan and others, 2024](https://kellerjordan.github.io/posts/muon/)).
 # - It uses the number format that is fastest on this machine.
-# - It keeps a moving average of the weights, `ema`, which draws better than the weights themselves.
+# - It keeps a moving average of the weights, `ema`, which draws better than the weights themselves
+#   (Ho, Jain and Abbeel keep one, too).
 #
 # It yields after every step. So what to do along the way is an ordinary loop: here, at a few milestones,
 # draw ten digits from fixed seeds and measure the loss on held-out digits.

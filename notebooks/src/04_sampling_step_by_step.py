@@ -222,7 +222,7 @@ viz.show(
 #
 # ## How much fresh noise did DDPM add?
 #
-# The first sampler of this kind, DDPM ([Ho, Jain and Abbeel, 2020](https://arxiv.org/abs/2006.11239)),
+# An older sampler, DDPM ([Ho, Jain and Abbeel, 2020](https://arxiv.org/abs/2006.11239)),
 # came from another thought. Noise was added a little at a time, on a chain: first to `xs`, then some more to get `xt`.
 # So ask the chain: given `x0` and `xt`, where was `xs`?
 #
@@ -501,7 +501,8 @@ viz.show(
 # With `eta = 1` the steps draw noise of their own, and another number of steps is another picture.
 #
 # An address can also lie between two others. Take the noise of two seeds and turn one into the other.
-# Turn, and do not mix: half of one plus half of the other would be noise of the wrong size.
+# Turn, and do not mix: half of one plus half of the other would be noise of the wrong size
+# (Song, Meng and Ermon, section 5.3, turn it as well).
 
 # %%
 one, two = process.prior((2, 1, 28, 28), seeds=[5, 9]).split(1)

@@ -156,7 +156,8 @@ def exact(process):
 # ## Two looks: Heun
 #
 # Euler uses the slope where the step begins. But the curve bends, and at its end the slope is another.
-# Heun goes there first, looks, comes back, and takes the mean of both. It asks the network twice a step.
+# Heun goes there first, looks, comes back, and takes the mean of both. It asks the network twice a step
+# ([Karras and others, 2022](https://arxiv.org/abs/2206.00364), algorithm 1).
 
 
 # %%
@@ -275,7 +276,7 @@ viz.show(
 # And will the best of them at many steps also be the best at few? Decide, and then run the cell.
 #
 # It walks from a hundred starts, under the process of EDM and on its grid, which takes small steps where there is little noise
-# ([Karras and others, 2022](https://arxiv.org/abs/2206.00364), eq. 5). A walk with very many steps stands in for the true curve.
+# (Karras and others, eq. 5). A walk with very many steps stands in for the true curve.
 # The error is measured at the last level before 0. The final jump from there is the same for all.
 
 # %%

@@ -188,7 +188,8 @@ for prompt in ("a rad seven", "a crimson seven", "a tiny 7"):
 #
 # A number is a name, not a quantity. "Bold" is not more than "blue" because it comes later in the alphabet.
 #
-# So give every word a vector of its own, to be learned. They are the rows of a table.
+# So give every word a vector of its own, to be learned
+# ([Bengio and others, 2003](https://www.jmlr.org/papers/v3/bengio03a.html)). They are the rows of a table.
 # To look up row 5 is the same as to multiply the table with a row of zeros that has a one in place 5.
 # That is why the table can be trained like any other layer.
 
@@ -486,7 +487,8 @@ viz.show(
 
 # %% [markdown]
 # `minidiff` does it more plainly. The places are a table of their own, random at first, and learned like the words.
-# For captions of fixed length both work. Exercise 6.4 lets you write the clock.
+# For captions of fixed length both work. (The same section tried both, and found hardly a difference.)
+# Exercise 6.4 lets you write the clock.
 #
 # ## An ear that must answer
 #
@@ -499,7 +501,8 @@ viz.show(
 # Seven questions are asked about each caption:
 # which digit, which ink, which paper, which stroke, lean, size and place does it ask for? "Not said" is an answer, too.
 #
-# A question is a vector, and it looks at the words by attention, just as words look at each other.
+# A question is a vector that is learned, and it looks at the words by attention, just as words look at each other
+# ([Lee and others, 2019](https://arxiv.org/abs/1810.00825), section 3.2, there with a few layers more).
 # The pixels of lesson 07 do the same.
 #
 # The right answers come from `asked`, a program with a rule for every word. It can be written because we made these captions ourselves.
@@ -679,7 +682,9 @@ print(f"{'all seven':14}" + "".join(f"{share:14.1%}" for share in whole))
 # Here is one long caption. On the left stands what its seven questions looked at: the weights of their attention.
 #
 # On the right is another experiment. Each word in turn is covered, that is, replaced by "no word".
-# How much of its certainty does each answer lose?
+# How much of its certainty does each answer lose? (With parts of pictures it was done by
+# [Zeiler and Fergus, 2014](https://arxiv.org/abs/1311.2901), with words by
+# [Li, Monroe and Jurafsky, 2016](https://arxiv.org/abs/1612.08220).)
 
 # %%
 caption = "a small bold red seven leaning left on yellow paper in the top right corner"
@@ -758,6 +763,8 @@ for kind, spots in kinds.items():
 # %% [markdown]
 # Some numbers are far above the first line. Those heads look at the partner that a word depends on.
 # What the other heads do, these pairs do not show, and often nobody can say.
+# In large encoders it is much the same: there are heads for the object of a verb, or for the noun of an article
+# ([Clark and others, 2019](https://arxiv.org/abs/1906.04341)).
 #
 # A weight says where a head looks. It does not say whether that matters ([Jain and Wallace, 2019](https://arxiv.org/abs/1902.10186)).
 # So shut the attention of the encoder, a layer at a time, and ask the questions again.

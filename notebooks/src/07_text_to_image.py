@@ -382,7 +382,8 @@ viz.show(
 # The weights say which place looked at which word. `model.watch_words` writes them down during a walk.
 #
 # Below is one walk. Each row is a word, each column a step, and bright means much looked at. The last row is the guess.
-# The maps of the four heads are averaged, as in [Tang and others, 2023](https://arxiv.org/abs/2210.04885).
+# The maps of the four heads are averaged. [Tang and others, 2023](https://arxiv.org/abs/2210.04885) do so in a large model,
+# and there also put all layers and all steps together.
 
 # %%
 with model.watch_words() as maps:
@@ -558,7 +559,8 @@ for drop in (0.0, 0.1, 0.5):
     print(f"drop = {drop}: {empty} of 500 captions are empty")
 
 # %% [markdown]
-# This is *caption dropout*. By chance, some pictures are shown with the empty caption in place of their own.
+# This is *caption dropout* ([Ho and Salimans, 2022](https://arxiv.org/abs/2207.12598), section 3.2).
+# By chance, some pictures are shown with the empty caption in place of their own.
 # `drop` is the share, and one in ten is usual. It happens in the batch. No layer of the network knows of it.
 #
 # So one network learns to answer two questions. With a caption it guesses the picture that the caption tells of.
@@ -598,7 +600,7 @@ for drop in (0.0, 0.1, 0.5):
 #
 #     x0 = scale x0_ctx + (1 - scale) x0_null
 #
-# This is *classifier-free guidance* ([Ho and Salimans, 2022](https://arxiv.org/abs/2207.12598), eq. 6, where the scale is called 1 + w).
+# This is *classifier-free guidance* (Ho and Salimans, eq. 6, where the scale is called 1 + w).
 # Scale 0 leaves out the words. Scale 1 is no guidance. Beyond 1 the words count for more than they say.
 #
 # ## A world with loose captions

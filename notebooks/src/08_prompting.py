@@ -133,7 +133,8 @@ def share(seen, column, value):
 # %% [markdown]
 # `asked` turns a prompt into such a row, with -1 where it says nothing.
 # The **adherence** of an attribute is the share of pictures that show it as asked. A prompt that leaves the attribute open
-# does not count, neither for nor against.
+# does not count, neither for nor against. Large models are measured in this way, too: there the judge finds objects,
+# counts them, and looks at their colours and places ([Ghosh, Hajishirzi and Schmidt, 2023](https://arxiv.org/abs/2310.11513)).
 
 # %%
 prompts = ["a red seven", "a seven on blue paper", "a red nine", "a green two"]
@@ -558,7 +559,8 @@ viz.show(
 #   Both answers hold a seven, so their difference holds none. The seven comes as without guidance, and more of them go wrong.
 #   "A red digit" names what is not wanted and nothing else.
 # - **"Not" in the prompt does the opposite.** The word "red" is there, and red is what comes.
-#   Larger models know the word "not", and still they mostly fail at it ([Alhamoud and others, 2025](https://arxiv.org/abs/2501.09425)).
+#   Large models that compare pictures and texts know the word "not", and still often do no better with it than chance
+#   ([Alhamoud and others, 2025](https://arxiv.org/abs/2501.09425)).
 #   Captions say what is in a picture, and seldom what is not.
 #
 # ## Several pulls at once
@@ -613,10 +615,12 @@ viz.show(
 #
 # ## A word that counts for more
 #
-# Many tools let you write `(bold:1.5)`: this word shall count for more. How?
+# Many tools let you write `(bold:1.5)`: this word shall count for more
+# ([AUTOMATIC1111, 2022](https://github.com/AUTOMATIC1111/stable-diffusion-webui/wiki/Features#attentionemphasis)). How?
 #
 # A prompt is a list of vectors, one for each word, and so is the empty prompt. The vector of "bold" differs from that of
 # "no word" at the same place. Move it along this difference, one and a half times as far.
+# That is the rule of [ComfyUI](https://github.com/comfyanonymous/ComfyUI/blob/master/comfy/sd1_clip.py). Others have other rules.
 
 # %%
 ctx, nothing = model.encode(["a large bold seven on white paper", ""]).split(1)

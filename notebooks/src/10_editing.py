@@ -163,7 +163,7 @@ print("my_walk draws what model.draw draws.")
 #
 # Every `xt` on a walk is a picture under noise. So a walk can be entered anywhere: take a given picture,
 # put as much noise on it as belongs to that time, and go on from there.
-# That is SDEdit ([Meng and others, 2022](https://arxiv.org/abs/2108.01073)).
+# That is SDEdit ([Meng and others, 2022](https://arxiv.org/abs/2108.01073); there the way back adds fresh noise).
 #
 # The noise level at which the walk is entered is called `strength`. Here it is 0.6.
 
@@ -333,6 +333,8 @@ print(f"The paper has {1024 - ink:.0f} pixels, the ink {ink:.0f}.")
 # Now some pixels are known, and must not change. The others are to be drawn so that they fit. `mask` is True where a pixel is known.
 #
 # The change is small. Wherever we know the picture, we need no guess: put the known pixels into `x0`. The loop stays as it is.
+# ([Wang, Yu and Zhang, 2023](https://arxiv.org/abs/2212.00490), do so with all that is known of a picture by a linear rule.
+# A mask is the simplest of these.)
 
 
 # %%
@@ -692,6 +694,8 @@ viz.show(
 #
 # Independent noises add up by their squares, and `cos^2 + sin^2 = 1`. So this is unit noise again.
 # A mixture is not: half of each has the variance `1/4 + 1/4`. `amount` is the angle as a share of a right angle.
+# (Between two seeds, [Song, Meng and Ermon, 2021](https://arxiv.org/abs/2010.02502), section 5.3, turn in this way.
+# As a tool for variations it is in [AUTOMATIC1111, 2022](https://github.com/AUTOMATIC1111/stable-diffusion-webui/wiki/Features#variations).)
 
 # %%
 eps = unit_noise((8, 3, 32, 32), seeds=[3] * 8)

@@ -350,6 +350,7 @@ viz.show(
 #
 # For very large `n` the curve can be prolonged to its end
 # ([Chong and Forsyth, 2020](https://arxiv.org/abs/1911.07023)). The plain rule is: compare at equal `n`, beside the floor.
+# Even then the surplus is not quite the same for every model, as they show. So a small lead may be none.
 #
 # A `Likener` tells all of it. Three of its numbers come next in this lesson.
 
@@ -372,7 +373,7 @@ print(f"the two halves of the held-out digits: {one:.3f} and {two:.3f}")
 #
 #     KID = (mean of k within the real) + (mean of k within the drawn) - 2 (mean of k between both)
 #
-# ([Binkowski and others, 2018](https://arxiv.org/abs/1801.01401), section 3). They take `k(x, y) = (x . y / d + 1)^3`
+# ([Binkowski and others, 2018](https://arxiv.org/abs/1801.01401)). They take `k(x, y) = (x . y / d + 1)^3`
 # for points of `d` numbers.
 #
 # A picture is most like itself. Pairs of a picture with itself tell nothing about the set, so they are left out.

@@ -44,7 +44,7 @@
 # | **Cosine** | The process of this course's models: `alpha` and `sigma` are a cosine and a sine. | [02](02_adding_noise.ipynb) |
 # | **cross-attention** | Attention from the places of the picture to the words of the prompt. | [07](07_text_to_image.ipynb) |
 # | **DDIM** | A move without fresh noise. The walk is then decided by its start. | [04](04_sampling_step_by_step.ipynb) |
-# | **DDPM** | The first process and sampler of this kind: many small steps, each with fresh noise. | [04](04_sampling_step_by_step.ipynb) |
+# | **DDPM** | A process and its sampler: many small steps, each with fresh noise. | [04](04_sampling_step_by_step.ipynb) |
 # | **denoiser** | A function that is shown a picture under noise and guesses the picture. | [03](03_learning_to_denoise.ipynb) |
 # | **DPM-Solver++(2M)** | A sampler that also uses its last guess. The library's choice for few steps. | [05](05_faster_samplers.ipynb) |
 # | **EDM** | A process in which `alpha` is 1 and the time is `sigma` itself. | [02](02_adding_noise.ipynb) |
