@@ -304,7 +304,7 @@ def _photos_quality(model: ConvNet) -> dict:
 
 def _cifar10() -> TextToImage:
     torch.manual_seed(0)
-    settings = dict(length=8, widths=(64, 128), blocks=2, sigma_data=0.5)
+    settings = dict(length=8, widths=(48, 96), blocks=2, sigma_data=0.5, peak=True, side=32)
     return TextToImage.new(data.all_photo_captions(), (3, 32, 32), **settings)
 
 

@@ -134,7 +134,7 @@ viz.show(
 #
 # - **Average.** Keep the mean of every 4 x 4 pixels.
 # - **PCA.** Keep how far the picture goes in each of the 256 directions in which pictures differ most.
-#   Among all ways that are linear, this one has the smallest squared error.
+#   Among all ways that are linear, this one has the smallest squared error ([Pearson, 1901](https://doi.org/10.1080/14786440109462720)).
 # - **VAE.** Let a network fold the picture, and another one unfold it.
 #
 # The size of an error is told in decibels. Pixels lie in a range of the width 2, from -1 to 1.
@@ -190,7 +190,7 @@ viz.show(
 # How does one train such a pair? To see it all on paper, take plain handwriting and a code of only two numbers.
 #
 # The first thought: an encoder, a decoder, and the squared error between the picture and what comes back.
-# That is an *autoencoder*. It is the next cell with `beta = None`. What `beta` does comes right after.
+# That is an *autoencoder* ([Hinton and Salakhutdinov, 2006](https://doi.org/10.1126/science.1127647)). It is the next cell with `beta = None`. What `beta` does comes right after.
 
 # %%
 digits = mnist()
@@ -300,7 +300,7 @@ viz.show(
 #
 #     KL = -1/2 - log std + (mean^2 + std^2) / 2
 #
-# That is `my_kl` above. Check it by counting, and against the library.
+# That is `my_kl` above (their appendix B). Check it by counting, and against the library.
 
 # %%
 torch.manual_seed(SEED)
@@ -327,7 +327,7 @@ assert_close(my_kl(mean, (logvar / 2).exp()), kl(mean, logvar))
 #
 #     log p(x)  >=  mean over q of log p(x | code)  -  KL(q, p)
 #
-# (their equations 2 and 3; what is missing on the right is the KL between `q` and the true answer, and no KL is negative).
+# (their equation 3; by their equation 1, what is missing on the right is the KL between `q` and the true answer, and no KL is negative).
 # The right side is called the ELBO. Make it large, and the story explains the pictures.
 #
 # In a world of single numbers all of it can be computed. Let the decoder be `x = code + noise`. Then `x` is a Gaussian of variance `1 + r^2`.
@@ -611,7 +611,7 @@ for name, model in (("mine", mine), ("the shipped VAE", vae)):
 # %% [markdown]
 # The shipped VAE hardly needs it. In a long training even a small price for size brings the codes near to a unit Gaussian.
 # Yours was stopped early and does need it. So do VAEs that are trained with a far smaller `beta`. For that of Stable Diffusion one divides by about 5.5:
-# the number 0.18215 that stands in so much code is its inverse.
+# the number 0.18215 that stands in so much code is its inverse (`scale_factor` in [its configuration](https://github.com/CompVis/stable-diffusion/blob/main/configs/stable-diffusion/v1-inference.yaml)).
 #
 # ## Latent diffusion
 #
@@ -860,7 +860,7 @@ print(f"{quality['psnr in dB']:.1f} dB on {quality['n']:,} pictures when it was 
 # 2. The pixel network could fold 4 x 4 pixels into channels and would then work on 8 x 8 places, too, without any VAE.
 #    What would it have to do by itself that the VAE now does once for all pictures?
 # 3. The squared error asks for the mean of all pictures that a latent may stand for. What must a fine texture look like after decoding?
-#    (Larger VAEs add a second loss, by a network that tells real pictures from decoded ones.)
+#    (Larger VAEs add a second loss, by a network that tells real pictures from decoded ones: [Esser, Rombach and Ommer, 2021](https://arxiv.org/abs/2012.09841).)
 # 4. With twice the channels a latent keeps more, and the walk hardly costs more. Why not take sixteen?
 #    What becomes harder, and for whom?
 #
