@@ -595,7 +595,7 @@ for drop in (0.0, 0.1, 0.5):
 #
 # And the score is the guess in other letters. One picture under noise is a Gaussian around `alpha x0`. The gradient of its logarithm points
 # to the middle: it is `(alpha x0 - xt) / sigma^2`. With many pictures it is the mean of these over all that may be behind `xt`,
-# each as likely as it is. And that mean of the `x0` is the guess:
+# each weighted by how likely it is. And the mean of the `x0`, weighted so, is the guess:
 #
 #     score = (alpha x0 - xt) / sigma^2      with x0 = E[x0 | xt]
 #
