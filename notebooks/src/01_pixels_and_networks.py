@@ -76,7 +76,7 @@ print(f"(On the processor, {os.cpu_count()} cores.)")
 # ## What a judge sees
 #
 # Here are ten *painted digits*: handwriting in coloured ink on coloured paper.
-# From [lesson 06](06_words_to_vectors.ipynb) on they are what you teach your own network to draw.
+# From [lesson 06](06_words_to_vectors.ipynb) on they are what the course describes and draws.
 #
 # Above each stands the digit that the shipped judge reads in it. Below are sentences: all that it can tell of the first four.
 # It was given the pixels and nothing else.
@@ -163,7 +163,8 @@ viz.show(
 )
 
 # %% [markdown]
-# Yellow paper is bright in red and in green, and blue ink is bright in blue. In the blue channel the digit nearly turns around.
+# Yellow paper is bright in red and in green, and blue ink is bright in blue.
+# So in the blue channel the ink is brighter than the paper, and in the other two it is darker.
 #
 # ## Predict, then run
 #
@@ -172,7 +173,7 @@ viz.show(
 #
 # Nearest means: the sum of the squared differences of all pixels is smallest.
 #
-# Decide before you run the cell. How many of a hundred new digits does it read well?
+# Decide before you run the cell. How many of a hundred new digits does it read right?
 # And how many, if each new digit is first moved to the right, by two pixels, or by four?
 
 # %%
@@ -193,10 +194,10 @@ right = {"nearest pixels": {}}
 for pixels in (0, 2, 4):
     share = (nearest(moved(new, pixels)) == truth).float().mean().item()
     right["nearest pixels"][pixels] = share
-    print(f"moved by {pixels} pixels: {share:.0%} read well")
+    print(f"moved by {pixels} pixels: {share:.0%} read right")
 
 # %% [markdown]
-# Untouched, the digits are read very well. Moved a little, many are lost, and soon most of them.
+# Untouched, the digits are nearly all read right. Moved a little, many are lost, and soon most of them.
 #
 # To this way of comparing, a moved seven has nothing in common with a seven: the ink lies on other pixels.
 # What has not changed are the parts. There is still a bar, a corner and a slanted stroke.
@@ -251,7 +252,7 @@ viz.show(
 )
 
 # %% [markdown]
-# Above each picture stands the direction in which the digit gets brighter. Each filter finds its own edges and no others.
+# Above each picture stands the direction in which the digit gets brighter. Each filter answers most to edges of its own direction.
 #
 # The first check in the cell says that PyTorch computes the same. The second says what we wanted:
 # if the picture moves, the sums move with it, and nothing else changes.
@@ -479,8 +480,7 @@ viz.show(
 )
 
 # %% [markdown]
-# Would you have known? For some, nobody would. For others the reason is plain: few of the digits it learned from
-# were written like that.
+# Would you have known? For some, nobody would. Others are written in a way that is rare among the digits it learned from.
 #
 # Its certainty is a help, but not a promise: the first in the row is wrong with hardly a doubt.
 #
@@ -525,14 +525,14 @@ shares = {
     for name, judge in judges.items()
 }
 card = judges["shipped"].reader.card
-print(f"{'read well':12} {'yours':>8} {'shipped':>8} {'its card':>8}")
+print(f"{'read right':12} {'yours':>8} {'shipped':>8} {'its card':>8}")
 for name in shares["yours"]:
     row = shares["yours"][name], shares["shipped"][name], card["quality"][name]
     print(f"{name:12} " + " ".join(f"{share:8.1%}" for share in row))
 
 # %% [markdown]
 # You may use your judge wherever the course uses the shipped one. Where it goes: in [lesson 08](08_prompting.ipynb) a judge says how often
-# your generator did what the prompt asked. In [lesson 11](11_judging_images.ipynb) the numbers in front of its last layer, the *features*,
+# a generator did what the prompt asked. In [lesson 11](11_judging_images.ipynb) the numbers in front of its last layer, the *features*,
 # say how like real digits the drawn ones are.
 #
 # ## Back to the question
@@ -691,7 +691,7 @@ viz.show(
 # ([Szegedy and others, 2014](https://arxiv.org/abs/1312.6199)).
 #
 # It learned what tells a seven from the other nine. It never had to know what makes a picture a picture.
-# To draw one must know that, and the way to learn it leads through noise. The next two lessons go it.
+# To draw one must know that, and the way to learn it leads through noise. The next two lessons take it.
 #
 # Keep this failure in mind in [lesson 11](11_judging_images.ipynb): a judge can be fooled, most easily by pictures that were made to please it.
 #

@@ -112,11 +112,11 @@ for _ in range(100):
 print(f"a hundred of 0.1 together: {total.std():.2f}")
 
 # %% [markdown]
-# Five, because 9 + 16 = 25. Noise adds in squares. The reason is one line. The variance is the mean of the square, so
+# Five, because 9 + 16 = 25. Noise adds in squares. The reason is one line. The mean is 0, so the variance is the mean of the square:
 #
 #     mean of (3 a + 4 b)^2 = 9 (mean of a^2) + 24 (mean of a b) + 16 (mean of b^2) = 9 + 0 + 16
 #
-# The middle term vanishes because `a` knows nothing of `b`: their product is as often positive as negative.
+# The middle term vanishes because `a` knows nothing of `b`: their product is as often positive as negative, and by as much.
 # Where it does not vanish, as for a noise added to itself, the rule is another.
 #
 # So a hundred small noises do not make a hundred times as much, but ten times. They undo each other in part.
@@ -133,7 +133,7 @@ print(f"a hundred of 0.1 together: {total.std():.2f}")
 # if it was 1, it is `(1 - beta) + beta = 1` again.
 #
 # Must one take the steps one by one? After two of them, `x0` has been multiplied by `sqrt((1 - beta_1) (1 - beta_2))`.
-# The noises add in squares. As everything together has variance 1, what is not picture is noise (eq. 4):
+# The noises add in squares. And if `x0` has variance 1, so has everything together, so what is not picture is noise (eq. 4):
 #
 #     alpha_bar = (1 - beta_1) (1 - beta_2) ... (1 - beta_t)
 #     xt = sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) eps
@@ -198,7 +198,7 @@ viz.show(figure, "Two moons blur, melt together, and end as one round cloud.")
 # In the end there is one round cloud, the same for any data. That is the point of the matter:
 # from that cloud anyone can draw a new point, and walk back.
 #
-# The variance stays 1, because the moons have variance 1 and `alpha^2 + sigma^2 = 1`.
+# The variance stays near 1, because that of the moons is near 1, and `alpha^2 + sigma^2 = 1`.
 #
 # ## Four processes
 #
@@ -410,14 +410,15 @@ left.axhline(0.1, color="0.6", lw=1)
 left.text(0.35, 0.92, "the best eye", color="C0")
 left.text(0.36, 0.45, "a reader of\nclean digits", color="C1")
 left.text(0.0, 0.12, "by chance", color="0.4")
-left.set(xlabel="level", ylabel="share of digits read well")
+left.set(xlabel="level", ylabel="share of digits read right")
 right.plot(bits.keys(), bits.values(), "-")
 right.set(xlabel="level", ylabel="known about the picture, in bits")
 for axes in (left, right):
     axes.grid(alpha=0.3)
 print(f"which of {len(known):,} pictures it is: {math.log2(len(known)):.1f} bits")
 for level in (0.5, 0.8, 0.9, 1.0):
-    print(f"level {level}: {everywhere[level]:4.0%} read well, {bits[level]:4.1f} bits")
+    told = f"{everywhere[level]:4.0%} read right, {bits[level]:4.1f} bits"
+    print(f"level {level}: {told}")
 viz.show(
     figure,
     "The best eye reads nearly all digits far into the noise, the reader fails early.",
@@ -635,12 +636,12 @@ for level, values in expected["at_milestone"].items():
     low, high = min(values), max(values)
     yours = at_milestone.get(float(level))
     yours = "not measured" if yours is None else f"{yours:.1%}"
-    print(f"level {level}: {yours} read well, expected {low:.1%} to {high:.1%}")
+    print(f"level {level}: {yours} read right, expected {low:.1%} to {high:.1%}")
 
 # %% [markdown]
 # ## Where this goes
 #
-# Your own generator, which grows from here on, will use Cosine: `xt = alpha x0 + sigma eps` is the first line of its training.
+# The generators of this course use Cosine: `xt = alpha x0 + sigma eps` is the first line of their training.
 # [Lesson 03](03_learning_to_denoise.ipynb) teaches a network the way back.
 #
 # ## To think about

@@ -147,7 +147,7 @@ viz.show(
 #
 #     var = alpha^2 s^2 + sigma^2
 #
-# By Bayes' rule, the share of island `k` in the explanation of `xt` is
+# All islands are equally likely. By Bayes' rule, the share of island `k` in the explanation of `xt` is
 #
 #     share_k = exp(-|xt - alpha m_k|^2 / (2 var)) / (the sum of the same over all islands)
 #
@@ -178,7 +178,7 @@ def exact(xt, t):
 #
 # What is it asked for? Here and in the rest of the course it is `v = alpha eps - sigma x0`
 # ([Salimans and Ho, 2022](https://arxiv.org/abs/2202.00512)). With little noise this is nearly the noise,
-# with much noise nearly the picture. At every level it is the part that cannot be read off `xt`.
+# with much noise nearly the picture, its sign turned. At every level it is the part that cannot be read off `xt`.
 
 # %%
 torch.manual_seed(SEED)
@@ -357,8 +357,8 @@ print(f"mine {mine:.6f}, minidiff {library:.6f}")
 #
 # `train()` is the loop of the toy with some things added, each to learn more in the same time.
 #
-# - It draws the middle levels more often than the ends, because there is most to learn
-#   ([Karras and others, 2022](https://arxiv.org/abs/2206.00364), section 5).
+# - It draws some levels more often than others ([Karras and others, 2022](https://arxiv.org/abs/2206.00364), section 5).
+#   Here they are the high ones, where it is decided what the picture will be.
 # - It clips the gradient, and lets the learning rate rise and fall.
 # - It brings the update of each matrix near to a rotation ([Jordan and others, 2024](https://kellerjordan.github.io/posts/muon/)).
 # - It uses the number format that is fastest on this machine.
@@ -461,7 +461,7 @@ viz.show(
 )
 
 # %% [markdown]
-# One step gives the mean of all sevens, whatever the noise. Then the variance is nearly nothing.
+# One step gives nearly the mean of all digits of the kind, whatever the noise. So the variance is nearly nothing.
 # With more steps the pictures get sharp, and they differ as handwriting does.
 #
 # ## Play

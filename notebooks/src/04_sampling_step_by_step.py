@@ -76,11 +76,11 @@ viz.show(
 # ## The noise goes, step by step
 #
 # Is it true that the noise shrinks at every step? In the middle of the picture, ink and noise are mixed up.
-# But the paper along the edge of a digit is always black, so `x0 = -1` there.
-# What varies at the edge is noise, and nothing else. That makes the edge a thermometer.
+# But the paper along the edge of a digit is nearly always black, so `x0 = -1` there.
+# What varies at the edge is noise, and hardly anything else. That makes the edge a thermometer.
 #
 # At time `t` the process promises noise of the standard deviation `sigma(t)`.
-# The next cell lets a hundred walks go, without any words, and reads the thermometer at each of their steps.
+# The next cell makes a hundred walks, without any words, and reads the thermometer at each of their steps.
 
 # %%
 edge = torch.ones(28, 28, dtype=torch.bool)
@@ -298,7 +298,7 @@ viz.show(
 )
 
 # %% [markdown]
-# The curve lies on the counted chains. Who has seen `xt` knows better where `xs` was: the curve moved, and it is narrower.
+# The curve lies on the counted chains. Whoever has seen `xt` knows better where `xs` was: the curve moved, and it is narrower.
 #
 # ## From DDIM to DDPM with one number
 #
@@ -390,7 +390,7 @@ viz.show(
 
 # %% [markdown]
 # This loop is what draws when you press *Draw* in [lesson 00](00_start_here.ipynb).
-# It is also the part that will draw your painted digits. It does not ask what the pictures show or how large they are.
+# From lesson 07 on it also draws painted digits. It does not ask what the pictures show or how large they are.
 #
 # ## Straight on, or staggering
 #

@@ -15,7 +15,7 @@
 # - tell an error that more steps will mend from one that they will not.
 #
 # Nothing is trained here, and no graphics card is needed. The network is the shipped one.
-# The next cell measures what the lesson will cost on this machine.
+# The next cell but one measures what the lesson will cost on this machine.
 
 # %%
 import math
@@ -118,7 +118,7 @@ viz.show(
 #     u = dx/dt = alpha' x0 + sigma' eps
 #
 # This is the probability flow of [Song and others, 2021](https://arxiv.org/abs/2011.13456) (eq. 13).
-# Every sampler of this lesson follows the same curve, and it ends at the same picture.
+# Every sampler of this lesson tries to follow this curve. With small enough steps all end at the same picture.
 # They differ in how they get from one point of it to the next.
 #
 # ## A world where the curve is known
@@ -205,7 +205,7 @@ def my_heun(denoise, process, xt, ts):
 # Multiply by `sigma_s`, and that is the move of DDIM, to the letter. So DDIM makes no error while the guess stays.
 #
 # If the guess changes, its value in the middle of the step is the better one. It lies half a step ahead,
-# and the last two guesses tell where it is going. With `r` = (last step) / (this step), both measured in `lam`:
+# and the last two guesses, `last` and `x0`, tell where it is going. With `r` = (last step) / (this step), both measured in `lam`:
 #
 #     middle = x0 + (x0 - last) / (2 r)
 #
@@ -311,7 +311,7 @@ viz.show(
 )
 
 # %% [markdown]
-# With many steps, twice the steps make Euler's error half as large, and that of the other two a quarter.
+# With many steps, twice the steps make Euler's error about half as large, and that of the other two about a quarter.
 # Euler is of *first order*, the error goes with the length of the step. The others are of *second order*, it goes with its square.
 #
 # But look at the left end. With few steps the order is reversed, and Heun is the worst by far.
@@ -562,8 +562,8 @@ for scale in (1, 2):
     print(f", give or take {off:.1%} on so few")
 
 # %% [markdown]
-# The samplers of this lesson know nothing of digits. `model.walk` takes any of them by name, and so will the model
-# that draws your painted digits. More pictures and more clocks are in [the benchmarks](../benchmarks/README.md).
+# The samplers of this lesson know nothing of digits. `model.walk` takes any of them as `sampler=`, and so does the model
+# that draws painted digits. More pictures and more clocks are in [the benchmarks](../benchmarks/README.md).
 #
 # ## To think about
 #

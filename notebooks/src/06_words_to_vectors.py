@@ -5,7 +5,7 @@
 # So a caption must become points in a space, in such a way that near means alike.
 #
 # In this lesson you build the part that does it, and train one that understands the captions of painted digits.
-# It is the ear of the generator that you will train in the lessons to come.
+# It is the ear of the generator that draws in the lessons to come.
 #
 # Afterwards you can
 #
@@ -126,7 +126,7 @@ viz.show(
 #
 # ## A caption is a row of numbers
 #
-# From here on the captions are those of painted digits. They say between one and seven things, in free order, in several words.
+# From here on the captions are those of painted digits. They say up to seven things, in free order, and have several words for the same thing.
 
 # %%
 chance = np.random.default_rng(SEED)
@@ -141,7 +141,7 @@ for caption in many[:6]:
 
 # %%
 def cut(caption):
-    """The words of a caption: what is neither a letter nor a figure separates."""
+    """The words of a caption, in small letters; punctuation only separates them."""
     return "".join(c if c.isalnum() else " " for c in caption.lower()).split()
 
 
@@ -190,7 +190,7 @@ for prompt in ("a rad seven", "a crimson seven", "a tiny 7"):
 #
 # So give every word a vector of its own, to be learned
 # ([Bengio and others, 2003](https://www.jmlr.org/papers/v3/bengio03a.html)). They are the rows of a table.
-# To look up row 5 is the same as to multiply the table with a row of zeros that has a one in place 5.
+# To look up row 5 is the same as to multiply a row of zeros that has a one in place 5 by the table.
 # That is why the table can be trained like any other layer.
 
 # %%
@@ -226,7 +226,8 @@ for first, second in (swapped, alike):
     print(f"{far:.2f}  {first!r} and {second!r}")
 
 # %% [markdown]
-# It is the wrong way round. The first two say opposite things, and they are one and the same point: the same words are in the bag.
+# It is the wrong way round. The first two ask for different pictures, and they are one and the same point.
+# A mean is a *bag of words*: it knows which words there are, and not in which order.
 # The last two say the same, and they lie far apart.
 #
 # Two things are missing. The words must be *related*: which colour belongs to the ink, and which to the paper?
@@ -246,7 +247,8 @@ for first, second in (swapped, alike):
 # - a key `k`: what I am.
 # - a value `v`: what I have to tell. Here it is the hue.
 #
-# The product of a query and a key says how well they fit. That is the *score*.
+# The product of a query and a key says how well they fit. (Multiply number by number, and add up. In this lesson,
+# that is what the product of two vectors means.) It is called the *score*.
 
 
 # %%
@@ -336,9 +338,11 @@ print("The layer of minidiff hears the same.")
 # %% [markdown]
 # ## Why the root?
 #
-# A score is a sum of `d` products. For random numbers of variance 1, each product has variance 1, so the sum has variance `d`.
+# A score is a sum of `d` products. Let all the numbers be independent, of mean 0 and variance 1.
+# Then so are the products, and the variance of their sum is `d`.
+#
 # With many columns the scores get large. Then the softmax gives nearly all to one word, whichever happened to be ahead, and small changes
-# change nothing. That makes it hard to learn (Vaswani and others, section 3.2.1).
+# change next to nothing. That makes it hard to learn (Vaswani and others, section 3.2.1).
 #
 # The cell counts it: 18 keys, and the weight of the one that got most.
 
@@ -360,7 +364,7 @@ for d in (4, 64, 1024):
 # So the columns are cut into equal parts, the *heads*. Each attends alone, in its own columns, and may look elsewhere
 # (section 3.2.2). A last table, `out`, mixes what they heard.
 #
-# In a new layer of `minidiff` that table is 0, so that it begins by changing nothing. Any mistake would stay hidden.
+# In a new layer of `minidiff` that table is 0, so that it begins by adding nothing. Any mistake would stay hidden.
 # For the check we fill it with random numbers.
 
 
@@ -429,7 +433,7 @@ print("numbers", tuple(ids.shape), "-> ctx", tuple(ctx.shape))
 print(f"{sum(p.numel() for p in encoder.parameters()):,} parameters")
 
 # %% [markdown]
-# That is the `ctx` of the first picture of this lesson, and of every picture in this course.
+# This is how the `ctx` of the first picture of this lesson was made, and every other `ctx` in this course.
 #
 # ## Why words need places
 #
@@ -451,13 +455,17 @@ for name, share in (("without places", 0.0), ("with places", 1.0)):
         print(f"    {word!r:8} in both captions: {(here - there).norm():.3f} apart")
 
 # %% [markdown]
-# Without places it cannot notice. Whatever is trained on top of it, "a red seven on yellow paper" stays a bag of words.
+# Without places it cannot notice. What looks at its vectors by attention cannot notice either: "a red seven on yellow paper" stays a bag of words.
 #
 # How does one write a place as a vector? In the first transformer it was a clock with many hands: the slowest hardly moves in a sentence,
 # the fastest makes a turn every few words (Vaswani and others, section 3.5). Each hand gives two numbers, its sine and its cosine.
 #
-# Why a clock? The product of two such vectors adds up terms `sin a sin b + cos a cos b`, and that is `cos(a - b)`.
-# So it depends only on how far apart the two places are. A rule such as "look at the next word" fits at every place.
+# Why a clock? Let a hand stand at the angle `a` in one place, and at `b` in another. In the product of the two vectors
+# it adds `sin a sin b + cos a cos b`, and that is `cos(a - b)`.
+# So the product depends only on how far apart the two places are. The cell checks it.
+#
+# The table of the queries can also turn every hand on by one place, wherever it stands. Then the product is largest at the next word.
+# So a rule such as "look at the next word" fits at every place.
 #
 # In the picture each column is a hand, the fastest on the left of each half.
 
@@ -557,8 +565,8 @@ class Listener(nn.Module):
 torch.manual_seed(SEED)
 ear = Listener()
 with torch.no_grad():
-    print(f"loss before training:         {ear(next(iter(stream))):.3f}")
-print(f"if all answers were as likely: {(CLASSES + 1.0).log().mean():.3f}")
+    print(f"loss before training:               {ear(next(iter(stream))):.3f}")
+print(f"if all answers were equally likely: {(CLASSES + 1.0).log().mean():.3f}")
 
 # %% [markdown]
 # It is tested on captions that are not among those it will hear. There are two tests. In the second, each caption names a digit in an ink in which that digit never comes up in training:
@@ -620,7 +628,7 @@ def colour_vectors(ear):
 
 
 # %% [markdown]
-# `train` is the loop of lesson 03. Its batches are those that the generator will learn from. They hold pictures, too, but nobody looks at them here.
+# `train` is the loop of lesson 03. Its batches are like those that the generator learns from. They hold pictures, too, but nobody looks at them here.
 # One caption in ten is empty, so the ear also learns to hear nothing.
 #
 # Before you run the training, decide: which of the seven questions will it get right first, and which last?
@@ -843,30 +851,35 @@ viz.show(
 )
 
 # %% [markdown]
-# Dark is 1, white is 0, and orange is below. Before, every word is like itself and like nothing else in particular. Afterwards the numerals have met their words: that is the stripe beside the diagonal.
+# Dark purple is 1, white is 0, and orange is below. Before, every word is like itself and like nothing else in particular.
+# Afterwards the numerals have met their words: that is the stripe beside the diagonal.
 # "Bold" has met "thick". The colours have become a family, the shaded square: they do the same work, though each gives another answer.
 #
 # Nobody said that two words mean the same. They were followed by the same right answers, and so they were pushed the same way.
-# That is all that meaning is here ([Firth, 1957](https://en.wikipedia.org/wiki/Distributional_semantics): "You shall know a word by the company it keeps").
+# That is all that meaning is here.
+#
+# Most large models have no such answers. They learn from the words around a word
+# ([Firth, 1957](https://en.wikipedia.org/wiki/Distributional_semantics): "You shall know a word by the company it keeps").
 #
 # ## One word, two meanings
 #
 # A row of the table is the same in every caption. What comes out of the encoder is not.
 #
 # The next pictures show the vectors of colour words that we kept. A circle is an ink, a square is a paper, and the colour is the colour.
-# All of them stand in the fourth place of their caption. So at the start, ink and paper of one colour are one and the same point.
-# If they part, the news can only have come from the other words, by attention.
+# All of them stand in the fourth place of their caption, and the attention of a new encoder adds nothing.
+# So at the start, ink and paper of one colour are one and the same point.
+# If they part, the reason can only have come from the other words, by attention.
 #
 # Vectors of 64 numbers cannot be drawn. So we look from the side from which they differ most:
-# the two directions that the singular values of the final vectors name
+# the two directions with the largest singular values of the final vectors
 # ([Pearson, 1901](https://doi.org/10.1080/14786440109462720), principal components).
 
 # %%
 final = moments[STEPS]
 centre = final.mean(dim=0)
-_, strength, directions = torch.linalg.svd(final - centre, full_matrices=False)
-share = strength.square()[:2].sum() / strength.square().sum()
-print(f"two of the 64 directions hold {share:.0%} of all differences")
+_, spread, directions = torch.linalg.svd(final - centre, full_matrices=False)
+share = spread.square()[:2].sum() / spread.square().sum()
+print(f"two of the 64 directions hold {share:.0%} of the variance")
 edge = 1.1 * ((final - centre) @ directions[:2].T).abs().max().item()
 
 
@@ -943,7 +956,8 @@ for first, second in (swapped, alike):
 # it was told how wrong the *picture* was.
 #
 # Captions of MNIST name the digit as a numeral or as a word. Did it find out which belong together?
-# The cell takes all "the digit 7" and "the digit seven", and measures how far their `ctx` are apart. Beside it stands an encoder without training.
+# The cell writes each of the ten digits both ways, such as "the digit 7" and "the digit seven", and measures how far their `ctx` are apart.
+# Above it stands an encoder without training.
 
 # %%
 torch.manual_seed(SEED)
@@ -959,7 +973,7 @@ for name, model in (("untrained", fresh), ("shipped", shipped)):
     print(f"another digit {far[other].mean():5.2f}")
 
 # %% [markdown]
-# It did. Two captions are the same to it if the pictures are. That is why the seven in the first picture of this lesson did not move.
+# It did. Two captions are nearly the same to it if their pictures are alike. That is why the seven in the first picture of this lesson did not move.
 #
 # ## Play
 #
@@ -983,7 +997,7 @@ scrub(map_at, moment, "training step")
 
 # %% [markdown]
 # Now talk to it yourself. Change the caption and run the cell. On the left is a digit painted by what the ear understood:
-# real handwriting, coloured and placed by a program. What was not said is grey, or as it comes.
+# real handwriting, coloured and placed by a program. A colour that was not said is grey. All else that was not said is as it comes.
 # A question about something that is not said often looks at the empty places behind the caption. They are not shown, so its row stays white.
 #
 # What does it make of two inks, of a corner without a digit, of words in an order that no caption has?
@@ -1037,6 +1051,8 @@ except (UnknownWord, ValueError) as error:
 # - *no places*: the vectors of the places are 0 and stay 0,
 # - *no attention*: in the encoder no word hears another; only the questions look at the words,
 # - *other numbers*: the healthy ear, but somebody made the list of words anew, in the order in which they came up, and not by the alphabet.
+#
+# You have seen what happens if attention is shut in an ear that learned with it. The second of these learns without.
 #
 # Before you run it: which questions will each get wrong? And in which of the three will the loss of the training tell you nothing?
 
@@ -1111,7 +1127,7 @@ viz.show(
 # %% [markdown]
 # How to tell them apart:
 #
-# - **The loss stays above the healthy one, and what hangs on the order is wrong.** No places. Compare captions of the same words:
+# - **The loss stays above the healthy one, and what depends on the order is wrong.** No places. Compare captions of the same words:
 #   they get the same answers, such as 1 and 2, or 3 and 4. Which colour is the ink is a matter of chance.
 #   Where ink and paper are heard as the same colour, there is nothing to see.
 # - **The loss stays above the healthy one, and what takes two words suffers.** No attention.
@@ -1142,7 +1158,13 @@ for step, values in expected["at_milestone"].items():
 
 # %%
 painter = TextToImage.new(
-    WORDS, (3, 32, 32), length=LENGTH, widths=(48, 96), blocks=1, peak=True
+    WORDS,
+    (3, 32, 32),
+    length=LENGTH,
+    widths=(48, 96),
+    blocks=1,
+    peak=True,  # lesson 07 says what that is
+    side=32,  # places of the picture have vectors, as those of a caption have
 )
 assert painter.tokenizer.words == tokenizer.words
 painter.encoder.load_state_dict(ear.encoder.state_dict())

@@ -15,7 +15,7 @@
 # - tell guidance that is built wrong from guidance that is too strong.
 #
 # The network that draws is the shipped one. Two very small ones are trained here, on points, in seconds. No graphics card is needed.
-# The next cell measures what the lesson will cost on this machine.
+# The next cell but one measures what the lesson will cost on this machine.
 
 # %%
 import os
@@ -113,7 +113,8 @@ viz.show(
 # The course has pictures of its own because of these. Whether a picture obeys its prompt can be measured, one attribute after the other.
 # A program does it, the *judge*. It looks at the pixels alone, and never at the prompt.
 #
-# Can it be trusted? Here it looks at real painted digits, of handwriting that nobody trained on.
+# Can it be trusted? Here it looks at a thousand real painted digits. Their handwriting was among what it learned from.
+# Lesson 08 prints how it does on handwriting that it has never seen.
 
 # %%
 real = painted_digits(split="held_out", variants=1)[:]
@@ -243,9 +244,9 @@ for i, n in enumerate(heard):
     print(f"{n:3}  {words[i] if i < len(words) else '(no word)'}")
 
 # %% [markdown]
-# Even small words are heard, because each vector already knows of its neighbours (lesson 06).
+# Even small words are heard. Each vector already knows of its neighbours (lesson 06).
 #
-# This way has a limit. What is the same everywhere cannot say where. The next one can.
+# This way has a limit. All places get the same answer. The next way gives each place one of its own.
 #
 # ## Second way: places look at words
 #
@@ -569,7 +570,7 @@ for drop in (0.0, 0.1, 0.5):
 #     x0_ctx  = E[x0 | xt, words]          x0_null = E[x0 | xt]
 #
 # What is the second one good for? The difference of the two is what the words say about this `xt`.
-# Who knows both can ask for more of it.
+# Whoever knows both can ask for more of it.
 #
 # ## Guidance, from Bayes' rule
 #
@@ -582,17 +583,19 @@ for drop in (0.0, 0.1, 0.5):
 #     p(x) p(c | x)^scale
 #
 # A network that tells `p(c | x)` would be a classifier of noisy pictures. There was such a guidance
-# ([Dhariwal and Nichol, 2021](https://arxiv.org/abs/2105.05233), section 4). But Bayes' rule makes do without:
-# up to a constant, `p(c | x)` is the ratio `p(x | c) / p(x)`. So
+# ([Dhariwal and Nichol, 2021](https://arxiv.org/abs/2105.05233), section 4). But it is not needed. By Bayes' rule,
+# and up to a factor that is the same for all `x`, `p(c | x)` is the ratio `p(x | c) / p(x)`. So
 #
 #     p(x) (p(x | c) / p(x))^scale  =  p(x | c)^scale p(x)^(1 - scale)
 #
-# A walk does not need a density. It needs its *score*, the gradient of its logarithm. There the powers become factors:
+# A walk does not need a density. It needs the gradient of its logarithm, which is called its *score*, too.
+# (It has nothing to do with the scores of attention.) Take the logarithm, and the powers become factors:
 #
 #     score = scale score_ctx + (1 - scale) score_null
 #
 # And the score is the guess in other letters. One picture under noise is a Gaussian around `alpha x0`. The gradient of its logarithm points
-# to the middle, `(alpha x0 - xt) / sigma^2`. With many pictures it is the mean of these, and the mean of the `x0` is the guess:
+# to the middle: it is `(alpha x0 - xt) / sigma^2`. With many pictures it is the mean of these over all that may be behind `xt`,
+# each weighted by how likely it is. And the mean of the `x0`, weighted so, is the guess:
 #
 #     score = (alpha x0 - xt) / sigma^2      with x0 = E[x0 | xt]
 #
@@ -866,14 +869,14 @@ viz.show(
 # Now it can be measured. For each scale the cell draws two pictures of each of fifty full prompts. It prints
 #
 # - how many show the digit that was asked for, and how many obey their prompt in everything,
-# - how far the ink of the two pictures of a prompt is apart: the variety that is left,
+# - how far apart the ink of the two pictures of a prompt is: the variety that is left,
 # - how many values had to be cut off, because they lie beyond full colour.
 #
 # The last line has the same for real painted digits, two for each prompt.
 
 # %%
 shown = paint.attributes(torch.arange(len(paint)))
-groups, group = shown.unique(dim=0, return_inverse=True)
+groups, group = shown.unique(dim=0, return_inverse=True)  # alike in everything
 chance = torch.Generator().manual_seed(0)
 chosen = [group[i] for i in torch.randperm(len(paint), generator=chance)[:200]]
 twins = [(group == k).nonzero()[:2, 0] for k in chosen]
@@ -941,7 +944,7 @@ viz.show(
 # Must guidance act at all levels? [Kynkaanniemi and others, 2024](https://arxiv.org/abs/2404.07724) found that it does harm at the highest,
 # and is hardly needed at the lowest. They keep it to an *interval* in between.
 #
-# Try it with a strong scale. Outside of the interval the guess with words is used as it is, which also saves half of the work there.
+# Try it with a strong scale. Outside the interval the guess with words is used as it is, which also saves half of the work there.
 # One row is the opposite: guidance at the two highest levels of the walk alone.
 
 # %%

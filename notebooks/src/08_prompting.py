@@ -225,7 +225,7 @@ for n in range(8):
 # ## What the words leave open, the seed decides
 #
 # Here are two prompts that differ in both colours, with the same seeds. They say nothing of place, lean and stroke.
-# How often are two pictures alike in these, if they have one seed? And if they have two?
+# How often are two pictures alike in these, if both come from one seed? And if they come from two?
 
 # %%
 pair = ["a small red seven on yellow paper", "a small blue seven on white paper"]
@@ -393,6 +393,7 @@ print("\n".join(["", *examples]))
 #
 # First in the world of eight islands, where the exact denoiser of any group of islands is known.
 # The prompt is "anywhere". The negative prompt is "the island on the right".
+# A point is *at sea* if it lies more than four standard deviations of an island from the middle of the nearest one.
 
 # %%
 process = Cosine()
@@ -413,23 +414,23 @@ def exact(islands):
     return denoise
 
 
-def away(ctx, null, scale, low=0.0):
-    """Guidance from `null` to `ctx` and beyond, at levels from `low` up."""
+def away(start, to, scale, low=0.0):
+    """From the guess `start` to the guess `to` and beyond, at levels from `low` up."""
 
     def denoise(xt, t):
         if process.level(t) < low:
-            return ctx(xt, t)
-        x0_null = null(xt, t)
-        return x0_null + scale * (ctx(xt, t) - x0_null)
+            return to(xt, t)
+        x0_null = start(xt, t)
+        return x0_null + scale * (to(xt, t) - x0_null)
 
     return denoise
 
 
 anywhere, on_the_right = exact(list(range(8))), exact([0])
 walks = {
-    "scale 1": away(anywhere, on_the_right, 1.0),
-    "scale 2": away(anywhere, on_the_right, 2.0),
-    "scale 2, levels above 0.5": away(anywhere, on_the_right, 2.0, low=0.5),
+    "scale 1": away(on_the_right, anywhere, 1.0),
+    "scale 2": away(on_the_right, anywhere, 2.0),
+    "scale 2, levels above 0.5": away(on_the_right, anywhere, 2.0, low=0.5),
     "what was meant": exact(list(range(1, 8))),
 }
 
@@ -462,7 +463,8 @@ viz.show(
 # - **Scale 1 does nothing.** Put 1 into the formula: `x0_null` cancels, and the negative prompt with it.
 # - **Away from this is not anything but this.** The forbidden island is avoided. But so are its neighbours, and most points go to the
 #   opposite side. The last panel shows what was meant.
-# - **Too far.** When little noise is left, it is plain which island a point belongs to. Still the guess is pushed beyond it, out to sea.
+# - **Too far.** When little noise is left, it is plain which island a point belongs to. But the answer to the negative prompt still lies
+#   on the forbidden island. So the guess is pushed beyond the right one, out to sea.
 #   With guidance at the high levels alone, where the choice is made, the points come back to land.
 #
 # ## A negative prompt for pictures
@@ -502,8 +504,8 @@ print("By hand and by model.draw(negative=...): the same pictures.")
 # Before you run it: which inks will become rarer, and which more frequent? Think of the islands.
 # And how will the three differ?
 #
-# The cell also says it in the prompt: "a seven, not red". The model never saw the word "not" and says so.
-# A system that passes over unknown words would hear "a seven, red".
+# The cell also says it in the prompt: "a not red seven". The model never saw the word "not" and says so.
+# A system that passes over unknown words would hear "a red seven".
 
 # %%
 try:
@@ -581,8 +583,8 @@ viz.show(
 # %%
 def without(negative, strength):
     def denoise(xt, t):
-        null, seven, other = answers(["", "a seven", negative], xt, t)
-        return null + 2.0 * (seven - null) - strength * (other - null)
+        x0_null, seven, other = answers(["", "a seven", negative], xt, t)
+        return x0_null + 2.0 * (seven - x0_null) - strength * (other - x0_null)
 
     return denoise
 
@@ -662,7 +664,7 @@ viz.show(
 # with the plain word this model is too timid.
 #
 # It is a dial with a short range. The encoder ends with a normalisation, so all its vectors are about equally long.
-# With a weight above 1 or below 0 a vector is longer than any that the network was trained with.
+# With a weight well above 1 or below 0 a vector is longer than any that the network was trained with.
 # At weight 3 the strokes are blots, and the paper is mostly no longer white: one word drowns the others.
 #
 # Does it help to weigh the two weakest attributes of the table, stroke and lean? The hundred people try it.

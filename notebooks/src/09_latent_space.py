@@ -130,11 +130,12 @@ viz.show(
 # %% [markdown]
 # ## How many numbers does a picture need?
 #
-# Throw numbers away, and see what comes back. Here are three ways to tell a picture of 3,072 numbers in about 256.
+# Throw numbers away, and see what comes back. Here are three ways to tell a picture of 3,072 numbers in 256 or fewer.
 #
-# - **Average.** Keep the mean of every 4 x 4 pixels.
+# - **Average.** Keep the mean of every 4 x 4 pixels, for each of the three channels.
 # - **PCA.** Keep how far the picture goes in each of the 256 directions in which pictures differ most.
-#   Among all ways that are linear, this one has the smallest squared error ([Pearson, 1901](https://doi.org/10.1080/14786440109462720)).
+#   Of all linear ways with as many numbers, it has the smallest squared error on the pictures that it was made from
+#   ([Pearson, 1901](https://doi.org/10.1080/14786440109462720)).
 # - **VAE.** Let a network fold the picture, and another one unfold it.
 #
 # The size of an error is told in decibels. Pixels lie in a range of the width 2, from -1 to 1.
@@ -142,7 +143,7 @@ viz.show(
 #
 #     PSNR = -20 log10(share)
 #
-# An error of a tenth of the range is 20 dB, and one of a hundredth 40 dB. Half the error is always 6 dB more.
+# An error of a tenth of the range is 20 dB, and one of a hundredth 40 dB. Half the error is always about 6 dB more.
 
 
 # %%
@@ -158,7 +159,7 @@ judge = Judge.load()
 
 mean = known.flatten(1).mean(dim=0)
 torch.manual_seed(SEED)
-_, _, directions = torch.svd_lowrank(known.flatten(1) - mean, q=256)
+_, _, directions = torch.svd_lowrank(known.flatten(1) - mean, q=256)  # nearly PCA, fast
 code = (truth.flatten(1) - mean) @ directions  # (500, 256)
 
 back = {
@@ -183,7 +184,8 @@ viz.show(
 # Averages lose the strokes. PCA keeps more of them, and leaves grain on the paper: its 256 directions are the same for all pictures,
 # but a digit may lie anywhere.
 #
-# The network does better because it may bend. What it does to a stroke can depend on where the stroke is, and on the colours around it.
+# The network does better because it is not linear. What it does to a stroke can depend on where the stroke is, and on the colours around it.
+# (The shipped VAE has seen this handwriting in training. Its decibels on handwriting that it has not seen stand at the end, under *Milestone*.)
 #
 # ## A code of two numbers
 #
@@ -279,7 +281,8 @@ viz.show(
 # Here is the thought of the *variational* autoencoder ([Kingma and Welling, 2014](https://arxiv.org/abs/1312.6114)).
 #
 # Let the encoder answer not with a point but with a cloud, a Gaussian with a mean and a standard deviation for every number.
-# It is written `q(z | x)`: where the code of `x` may lie. The decoder gets a code from anywhere in this cloud, and must be right there too.
+# It is written `q(code | x)`, in short `q`: where the code of `x` may lie. The decoder gets a code from anywhere in this cloud,
+# and must be right there too.
 # So close codes have to mean close pictures.
 #
 # Two things are missing.
@@ -295,7 +298,7 @@ viz.show(
 #
 #     KL = the mean of  log q(code) - log p(code),  over codes drawn from q
 #
-# With `log q = -(code - mean)^2 / (2 std^2) - log std` and `log p = -code^2 / 2`, the constants of both being equal.
+# Up to a constant, which is the same for both, `log q = -(code - mean)^2 / (2 std^2) - log std` and `log p = -code^2 / 2`.
 # The mean of `(code - mean)^2` is `std^2`, and that of `code^2` is `mean^2 + std^2`. So
 #
 #     KL = -1/2 - log std + (mean^2 + std^2) / 2
@@ -327,8 +330,9 @@ assert_close(my_kl(mean, (logvar / 2).exp()), kl(mean, logvar))
 #
 #     log p(x)  >=  mean over q of log p(x | code)  -  KL(q, p)
 #
-# (their equation 3; by their equation 1, what is missing on the right is the KL between `q` and the true answer, and no KL is negative).
-# The right side is called the ELBO. Make it large, and the story explains the pictures.
+# (their equation 3; by their equation 1, what is missing on the right is the KL between `q` and the true answer
+# `p(code | x)`, and no KL is negative).
+# The right side is called the ELBO, the evidence lower bound. Make it large, and the story explains the pictures.
 #
 # In a world of single numbers all of it can be computed. Let the decoder be `x = code + noise`. Then `x` is a Gaussian of variance `1 + r^2`.
 
@@ -394,7 +398,7 @@ viz.show(
 
 # %% [markdown]
 # With the VAE the same chance codes fall where real codes are, and more kinds of digits come out. The price is an error a little larger.
-# Blurred they are in both. Two numbers cannot tell much.
+# Both rows are blurred. Two numbers cannot tell much.
 #
 # ## The real one
 #
@@ -473,8 +477,11 @@ viz.show(
 # Colours first, places next, strokes last.
 # The averages are passed early. PCA is harder to pass: it takes the wider network of the shipped VAE, and its longer training.
 #
-# Is this `beta` a fair one? In the story the decoder has noise of the size `r`. Set it to the error that the decoder really makes.
-# Then the formula above says which `beta` belongs to it.
+# Is this `beta` a fair one? In the story the decoder has noise of the size `r`. Set it to the error that the decoder really makes,
+# here at the mean of the cloud. Then the formula above says which `beta` belongs to it.
+#
+# The KL has a second use. Averaged over pictures, it bounds how much a latent can tell of its picture. Divided by the natural logarithm of 2,
+# it is in bits.
 
 # %%
 for name, model in (("mine", mine), ("shipped", vae)):
@@ -483,12 +490,10 @@ for name, model in (("mine", mine), ("shipped", vae)):
         told = kl(*model.moments(truth)).flatten(1).sum(dim=1).mean() / math.log(2)
     fair = 2 * error * latent[0].numel() / truth[0].numel()
     print(f"{name:7}: beta {model.beta:g}, fair would be {fair:.2g}; ", end="")
-    print(f"its latents tell {told:,.0f} bits of a picture")
+    print(f"its latents tell at most {told:,.0f} bits of a picture")
 print(f"a picture as bytes: {8 * truth[0].numel():,} bits")
 
 # %% [markdown]
-# The KL also counts what a latent tells beyond a unit Gaussian, in bits if one divides it by the logarithm of 2.
-#
 # ## Is a VAE enough to draw?
 #
 # The toy drew from chance codes. Try the same with the VAEs of painted digits: 256 numbers from a unit Gaussian.
@@ -502,7 +507,7 @@ viz.show(viz.table(rows), "Two rows of chance latents decoded: blots, and no dig
 
 # %% [markdown]
 # No. Each number on its own is as it should be, but a picture is in how they go together. Neighbours on paper have the same colour.
-# Two numbers can be forced to be independent. For 256 of them that would cost all the detail.
+# Two numbers can be forced to be independent. For 256 of them that would cost much of the detail.
 #
 # So the work is shared ([Rombach and others, 2022](https://arxiv.org/abs/2112.10752), figure 2). The VAE takes care of the fine
 # detail that neighbours share. Something else must know which latents are pictures: a diffusion model.
@@ -616,7 +621,7 @@ for name, model in (("mine", mine), ("the shipped VAE", vae)):
 # ## Latent diffusion
 #
 # There is nothing left to build. The loss is that of [lesson 03](03_learning_to_denoise.ipynb) with latents for pictures.
-# To draw is the walk of [lesson 05](05_faster_samplers.ipynb), with the guidance of [lesson 07](07_text_to_image.ipynb), and one line more.
+# Drawing is the walk of [lesson 05](05_faster_samplers.ipynb), with the guidance of [lesson 07](07_text_to_image.ipynb), and one line more.
 
 
 # %%
@@ -715,8 +720,8 @@ print(f"ten steps in latents are as much work as {fewer} steps in pixels")
 # The time saved and the work saved are close, but need not be the same: a processor does not handle large and small pictures at one speed.
 #
 # The decoder is paid once a picture, the network at every step. So the saving grows with the number of steps.
-# It grows with the size of the picture, too. Stable Diffusion turns 512 x 512 x 3 numbers into 64 x 64 x 4,
-# and there attention, whose work goes with the square of the places, would be the largest part.
+# It grows with the size of the picture, too. Stable Diffusion turns 512 x 512 x 3 numbers into 64 x 64 x 4.
+# The work of attention goes with the square of the number of places. In the pixels of such a picture it would be the largest part.
 #
 # ## What it costs
 #
@@ -779,13 +784,14 @@ StepScrubber(visible)
 # %% [markdown]
 # ## What went wrong
 #
-# A system of two trained parts has two places to look for a fault. Five rows, each with a fault of its own except the first:
+# A system of two trained parts has two places to look for a fault. Here are six rows. The first is healthy.
+# The last is there to compare. Each of the others has a fault of its own:
 #
 # - *scale forgotten*: the VAE is the stretched one from above, and nobody calibrated it.
 # - *another VAE*: the latents of the shipped VAE are decoded by yours. Both are at unit scale.
 # - *one step*: the walk takes a single step.
 # - *beta 0.3*: a VAE that was trained with far too high a price, for a hundred steps.
-#   It shows real pictures, encoded and decoded. Yours after as many steps is there to compare.
+#   It shows real pictures, encoded and decoded. The last row shows them by yours, after as many steps.
 #
 # Which of them can you tell by looking?
 
@@ -830,8 +836,8 @@ viz.show(
 #   because they cost the most to tell. Lower `beta`, or train for longer.
 # - **There and back is good, but the size is not 1.** The scale was forgotten. What the denoiser draws comes out grey and alike,
 #   since the decoder waits for larger numbers.
-# - **Both are good, and the pictures are still blots.** Then decode latents of real pictures by the same decoder.
-#   If that is bad too, the two halves belong to different VAEs.
+# - **Both are good, and the pictures are still blots.** Was it the right VAE? Encode real pictures with the one that the denoiser learned with,
+#   and decode them with the one that you draw with. If that is bad, they are two different VAEs.
 # - **All that is good.** It is the denoiser, or the walk. [Lesson 03](03_learning_to_denoise.ipynb) and
 #   [lesson 05](05_faster_samplers.ipynb) tell which.
 #

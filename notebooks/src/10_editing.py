@@ -227,7 +227,7 @@ viz.show(
 
 # %% [markdown]
 # With little noise the result stays at the sketch, and is no real point. With much noise it is a real point,
-# and has nothing to do with the sketch. In between it is real *and* near. The art of img2img is to find that strength.
+# and has nothing to do with the sketch. In between it is nearly real *and* still near. That strength has to be found.
 #
 # Now the same with a sketch of a digit. It is made of two straight bars.
 
@@ -415,7 +415,8 @@ viz.show(
 # The second: put the known pixels into `xt`, under the right amount of noise, and leave the guess alone
 # ([Song and others, 2021](https://arxiv.org/abs/2011.13456), appendix I.2).
 #
-# Two numbers show the difference. The *seam* is the mean difference of the two pixels on both sides of the border.
+# Four numbers show the difference. *Known* and *rest* say how far the two halves are from the original, as a mean over pixels of the range -1 to 1.
+# The *seam* is the mean difference of the two pixels on both sides of the border.
 # *Lost ends* are strokes that reach the border and meet no ink on the other side, not even one pixel up or down.
 
 
@@ -531,7 +532,7 @@ for name, x in ends.items():
 # The second way needs no training. Walk each step several times: down with fresh noise, up again, and down once more.
 # So the hole can fall in with what is known while the level stays. This is RePaint
 # ([Lugmayr and others, 2022](https://arxiv.org/abs/2201.09865), algorithm 1; there the known pixels are put into `xt`).
-# The way up is the chain of lesson 04, `xt = a xs + c noise`.
+# The way up is a step on the chain of lesson 04, from `s` to `t`: `xt = up xs + spread noise`.
 
 
 # %%
@@ -757,8 +758,8 @@ viz.show(
 # What the prompt leaves open is up to the noise. A little turn, and now and then the paper is suddenly another.
 # So for pictures that are really near, say more in the prompt. In the figure at the top of this lesson it said everything.
 #
-# And if the noise is not turned? The next cell goes half of the way from twenty noises to twenty others: by a turn, by the mean, and by the sum.
-# The contrast is the spread of the pixels within a picture.
+# And if the noise is not turned? The next cell goes half of the way from twenty noises to twenty others, by a turn and by the mean.
+# The third row starts from their sum. The contrast is the spread of the pixels within a picture.
 
 # %%
 eps, other = (unit_noise((20, 3, 32, 32), range(20), stream) for stream in (0, 1))
@@ -801,7 +802,7 @@ PaintMask(model, eights[1], "a three")
 # - *mask inverted*: somebody took True for "draw here".
 # - *strength 0* and *strength 1*: img2img was used, with one of its two ends.
 #
-# You know the four numbers. What will they be for each? Only one line is healthy.
+# You know the four numbers, and one of the faults. What will the numbers be for each? Only one line is healthy.
 
 # %%
 edits = {

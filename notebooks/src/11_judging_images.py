@@ -188,7 +188,7 @@ viz.show(
 #     mean of (x - y)^2 = (m1 - m2)^2 + s1^2 + s2^2 - 2 cov(x, y)
 #
 # Only the last term depends on who goes where. A covariance is never larger than `s1 s2`. It reaches that
-# where `y` is a straight line over `x`, and between two Gaussians there is such a plan: the leftmost goes to the leftmost, and so on.
+# where `y` is a rising straight line over `x`, and between two Gaussians there is such a plan: the leftmost goes to the leftmost, and so on.
 # So the price of the cheapest plan is
 #
 #     (m1 - m2)^2 + s1^2 + s2^2 - 2 s1 s2 = (m1 - m2)^2 + (s1 - s2)^2
@@ -212,7 +212,8 @@ print(f"measured on these points: mine {mine:.4f}, minidiff {library:.4f}")
 # %% [markdown]
 # ## The Frechet distance, in many dimensions
 #
-# In many dimensions a Gaussian has a mean and a covariance matrix `C`. Let `R` be the root of `C`, so that `R R = C`.
+# In many dimensions a Gaussian has a mean and a covariance matrix `C`. Let `R` be the root of `C`, the symmetric matrix with `R R = C`
+# and no eigenvalue below 0.
 # Then its points are `m + R u`, where `u` is unit noise. Turn unit noise by a rotation `Q`, and it is unit noise still.
 # So each `Q` is a plan for carrying,
 #
@@ -285,6 +286,7 @@ viz.show(
 # ([Dowson and Landau, 1982](https://doi.org/10.1016/0047-259X(82)90077-X); for pictures
 # [Heusel and others, 2017](https://arxiv.org/abs/1706.08500), eq. 6). It is the same number. It is called FID
 # if the features are those of one network that everybody uses, Inception.
+# (Strictly, it is the square of a distance. For pictures nobody takes the root, and neither do we.)
 
 
 # %%
@@ -414,10 +416,10 @@ for n in (50, 100, 250, 500):
 
 # %% [markdown]
 # Without the pairs of a picture with itself, the mean is 0 whatever `n` is, up to chance. A small set is not punished. It is only uncertain,
-# and may come out below 0. The Frechet distance has no such repair.
+# and may come out below 0. The Frechet distance has no such simple repair.
 #
 # What does the kernel distance overlook? Multiply out the third power: only products of up to three features occur.
-# So it compares means, covariances and one moment more. What differs in none of them, it cannot see.
+# So it compares the moments up to the third. What differs in none of them, it cannot see.
 #
 # ## Precision and recall
 #
@@ -512,7 +514,7 @@ for name, ground in (("islands", islands), ("islands and one stray point", stray
     print(f"junk against {name}: precision {precision:.0%}, recall {recall:.0%}")
 
 # %% [markdown]
-# One stray picture among the real ones, and the junk around it counts as real
+# With one stray picture among the real ones, the junk around it counts as real
 # ([Naeem and others, 2020](https://arxiv.org/abs/2002.09797)). Recall still tells. So the two are only read together.
 #
 # ## Obedience: adherence
@@ -586,7 +588,7 @@ print(f"reference {like.reference})")
 #
 # Now all of it for the seven sets. Go back to the rows of pictures at the top, and write down
 #
-# - which set, other than the real digits, has the least Frechet distance,
+# - which set has the highest precision, and which the highest adherence,
 # - in which column each of the cheats is caught: *blurred*, *two of each*, *copies*, *shuffled*,
 # - which of them is caught in none.
 
@@ -620,8 +622,8 @@ print(f"(floor {floor:.3f}, n = {N}, features digits, reference 9,000 digits)")
 # The set with two of each is caught by recall. Its Frechet distance is large as well: twenty pictures, many times over, are twenty pictures.
 # But its adherence is that of the drawn set, and its precision tells little.
 #
-# The copies are caught by nothing. In every column they are as good as real digits, because they are real digits. Their Frechet distance is the least of all:
-# they are compared with a set to which they belong.
+# The copies are caught by nothing. In every column they are as good as real digits, because they are real digits. Their Frechet distance is even less
+# than that of the real ones: they are compared with a set to which they belong.
 #
 # A full adherence is no praise, by the way. Real handwriting does not reach it. Digits that are always read as asked are those that are easy to read.
 #

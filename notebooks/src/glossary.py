@@ -48,7 +48,7 @@
 # | **denoiser** | A function that is shown a picture under noise and guesses the picture. | [03](03_learning_to_denoise.ipynb) |
 # | **DPM-Solver++(2M)** | A sampler that also uses its last guess. The library's choice for few steps. | [05](05_faster_samplers.ipynb) |
 # | **EDM** | A process in which `alpha` is 1 and the time is `sigma` itself. | [02](02_adding_noise.ipynb) |
-# | **ELBO** | A number that the likelihood of a picture is never below. Training a VAE raises it. | [09](09_latent_space.ipynb) |
+# | **ELBO** | A number that the log-likelihood of a picture is never below. Training a VAE raises it. | [09](09_latent_space.ipynb) |
 # | **embedding** | A vector that stands for a word, a place or a noise level. It is learned. | [06](06_words_to_vectors.ipynb) |
 # | **Euler, Heun** | Samplers that follow the slope: one asks once a step, the other twice and takes the mean. | [05](05_faster_samplers.ipynb) |
 # | **feature** | A number that a layer computes from the picture: how strongly something is there. | [01](01_pixels_and_networks.ipynb) |
