@@ -22,6 +22,8 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int, Int64, UInt8
 from torch import Tensor
 
+from .process import Process
+
 
 class DataError(RuntimeError):
     """Data is absent, damaged or out of reach. The message is one line and says what to do."""
@@ -438,6 +440,26 @@ def mixture(n: int, seed: int = 0) -> Float32[Tensor, "n 2 1 1"]:
     """p(x0) = 1/8 sum_k N(x0; MIXTURE_MEANS[k], MIXTURE_STD^2 I), whose exact denoiser has a closed form."""
     rng = np.random.default_rng(seed)
     return _points(MIXTURE_MEANS.numpy()[rng.integers(8, size=n)], MIXTURE_STD, rng)
+
+
+def mixture_denoiser(process: Process, weights: Float[Tensor, "8"] | None = None) -> Callable[[Tensor, Tensor], Tensor]:
+    """(xt (n 2 1 1), t ()) -> x0 = E[x0 | xt] of `mixture`, in closed form: the best guess that there can be.
+
+    Given xt, island k has the share softmax_k(log w_k - |xt - alpha m_k|^2 / (2 var)) with var = alpha^2 s^2 + sigma^2,
+    and there the mean is m_k + (alpha s^2 / var) (xt - alpha m_k): Bayes' rule for Gaussians (Bishop 2006, eq. 2.116).
+    weights (8,): of the islands, which need not add up to 1; all alike by default.
+    """
+
+    def denoise(xt: Float[Tensor, "n 2 1 1"], t: Tensor) -> Float[Tensor, "n 2 1 1"]:
+        means, alpha, sigma = MIXTURE_MEANS.to(xt), process.alpha(t), process.sigma(t)
+        var = alpha**2 * MIXTURE_STD**2 + sigma**2
+        stray = xt.flatten(1)[:, None] - alpha * means  # (n, 8, 2)
+        prior = 0 if weights is None else weights.to(xt).log()
+        share = (prior - stray.square().sum(2) / (2 * var)).softmax(1)
+        guess = means + alpha * MIXTURE_STD**2 / var * stray
+        return (share[..., None] * guess).sum(1)[..., None, None]
+
+    return denoise
 
 
 def moons(n: int, seed: int = 0) -> Float32[Tensor, "n 2 1 1"]:

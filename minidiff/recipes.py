@@ -371,7 +371,7 @@ RECIPES = {
             _painted,
             lambda full: _captioned(full, 64),
             _painted_quality,
-            dict(steps=10_000),
+            dict(steps=17_000),
         ),
         Recipe(
             "vae",

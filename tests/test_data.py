@@ -27,6 +27,7 @@ from hypothesis import strategies as st
 
 from minidiff import data
 from minidiff.data import DataError, Images, batches, mnist
+from minidiff.process import DDPM, EDM, Cosine, Flow
 
 ROOT = Path(__file__).parents[1]
 FILES = {
@@ -853,3 +854,22 @@ def test_the_mixture_is_the_one_its_constants_describe():
     assert len(means) == 8 and torch.allclose(radius**2 / 2 + var, torch.ones(8, dtype=torch.float64))
     kinds = torch.cdist(x0, means).argmin(1).bincount(minlength=8)
     assert (kinds - n / 8).abs().max() < 4.5 * math.sqrt(n / 8)
+
+
+@pytest.mark.parametrize("process", [Cosine(), DDPM(), EDM(), Flow()], ids=repr)
+@pytest.mark.parametrize("weights", [None, torch.tensor([0.6, 0.2, 0, 0, 0, 0, 0, 0.2])], ids=["even", "uneven"])
+def test_the_denoiser_of_the_mixture_is_the_mean_over_all_that_xt_can_come_from(process, weights):
+    """Against a sum over a fine grid of x0: E[x0 | xt] = sum x0 p(x0) N(xt; alpha x0, sigma^2) / sum of the same."""
+    line = torch.linspace(-3, 3, 301, dtype=torch.float64)
+    grid = torch.cartesian_prod(line, line)  # (m, 2)
+    each = torch.exp(-(torch.cdist(grid, data.MIXTURE_MEANS.double()) ** 2) / (2 * data.MIXTURE_STD**2))
+    density = each @ (torch.ones(8) if weights is None else weights).double()
+    for level in (0.2, 0.5, 0.8):
+        t = torch.tensor(process.time(level), dtype=torch.float64)
+        alpha, sigma = process.alpha(t), process.sigma(t)
+        xt = alpha * data.mixture(20, seed=4).double() + sigma * torch.randn(20, 2, 1, 1, dtype=torch.float64)
+        likelihood = density * torch.exp(-(torch.cdist(xt.flatten(1), alpha * grid) ** 2) / (2 * sigma**2))  # (20, m)
+        expected = likelihood @ grid / likelihood.sum(1, keepdim=True)
+        got = data.mixture_denoiser(process, weights)(xt, t)
+        assert got.shape == xt.shape and got.dtype == xt.dtype
+        torch.testing.assert_close(got.flatten(1), expected, rtol=0, atol=1e-5)

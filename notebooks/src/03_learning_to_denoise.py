@@ -42,6 +42,7 @@ from minidiff.data import (
     all_digit_captions,
     digit_captions,
     mixture,
+    mixture_denoiser,
     to_float,
 )
 from minidiff.train import TrainingError, best_device, measure_format
@@ -167,6 +168,10 @@ def exact(xt, t):
     guess = MIXTURE_MEANS + alpha * MIXTURE_STD**2 / var * stray
     return (share[:, :, None] * guess).sum(dim=1)
 
+
+some = 2 * torch.randn(100, 2)
+theirs = mixture_denoiser(Cosine())(some.view(-1, 2, 1, 1), torch.tensor(0.6))
+assert_close(exact(some, 0.6), theirs.flatten(1))
 
 # %% [markdown]
 # ## A network that was never told

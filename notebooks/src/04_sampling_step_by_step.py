@@ -26,7 +26,7 @@ from itertools import pairwise
 import torch
 from matplotlib.figure import Figure
 from minidiff import ConvNet, Step, TextToImage, ddim, mnist, move, viz
-from minidiff.data import MIXTURE_MEANS, MIXTURE_STD, mixture, to_float
+from minidiff.data import MIXTURE_MEANS, mixture, mixture_denoiser, to_float
 from minidiff.metrics import in_chunks
 from minidiff.painted import PaintedDigits, full_caption
 from torch.testing import assert_close
@@ -397,16 +397,8 @@ viz.show(
 # What does `eta` change? Look at it where everything is known: in the world of eight islands from lesson 03, with the exact
 # denoiser. All three panels start from the same four points.
 
-
 # %%
-def exact(xt, t):
-    """E[x0 | xt] for points (n, 2, 1, 1), as derived in lesson 03."""
-    alpha, sigma = process.alpha(t), process.sigma(t)
-    var = alpha**2 * MIXTURE_STD**2 + sigma**2
-    stray = xt.flatten(1)[:, None] - alpha * MIXTURE_MEANS
-    share = (-stray.square().sum(dim=2) / (2 * var)).softmax(dim=1)
-    guess = MIXTURE_MEANS + alpha * MIXTURE_STD**2 / var * stray
-    return (share[:, :, None] * guess).sum(dim=1)[:, :, None, None]
+exact = mixture_denoiser(process)  # E[x0 | xt], as derived in lesson 03
 
 
 def points(n):

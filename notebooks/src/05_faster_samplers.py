@@ -43,7 +43,7 @@ from minidiff import (
     move,
     viz,
 )
-from minidiff.data import MIXTURE_MEANS, MIXTURE_STD, mixture, to_float
+from minidiff.data import mixture, mixture_denoiser, to_float
 from minidiff.metrics import in_chunks
 from torch.testing import assert_close
 
@@ -124,26 +124,8 @@ viz.show(
 # ## A world where the curve is known
 #
 # To see how far a sampler strays we need the true curve, and so a denoiser without error. In the world of eight islands
-# there is one. [Lesson 03](03_learning_to_denoise.ipynb) derives it. Here it is for any process.
-
-
-# %%
-def exact(process):
-    """The denoiser E[x0 | xt] of the eight islands, for points (n, 2, 1, 1)."""
-    means = MIXTURE_MEANS.double()
-
-    def denoise(xt, t):
-        alpha, sigma = process.alpha(t), process.sigma(t)
-        var = alpha**2 * MIXTURE_STD**2 + sigma**2
-        stray = xt.flatten(1)[:, None] - alpha * means
-        share = (-stray.square().sum(dim=2) / (2 * var)).softmax(dim=1)
-        guess = means + alpha * MIXTURE_STD**2 / var * stray
-        return (share[:, :, None] * guess).sum(dim=1)[:, :, None, None]
-
-    return denoise
-
-
-# %% [markdown]
+# there is one, the library's `mixture_denoiser(process)`. [Lesson 03](03_learning_to_denoise.ipynb) derives it.
+#
 # ## One straight step: Euler
 #
 # The simplest way along a curve: look at the slope, and go straight until the next time.
@@ -229,13 +211,14 @@ def my_2m(denoise, process, xt, ts):
 
 mine = {euler: my_euler, heun: my_heun, dpmpp_2m: my_2m}
 for process in (Cosine(), DDPM(), EDM(), Flow()):
+    exact = mixture_denoiser(process)
     xt, ts = process.prior((5, 2, 1, 1), range(5)).double(), process.timesteps(12)
     for library, ours in mine.items():
-        *_, last = library(exact(process), process, xt, ts)
-        assert_close(ours(exact(process), process, xt, ts), last.x0)
+        *_, last = library(exact, process, xt, ts)
+        assert_close(ours(exact, process, xt, ts), last.x0)
     if type(process) in (EDM, Flow):  # where alpha and sigma are straight lines
-        *_, last = ddim(exact(process), process, xt, ts)
-        assert_close(my_euler(exact(process), process, xt, ts), last.x0)
+        *_, last = ddim(exact, process, xt, ts)
+        assert_close(my_euler(exact, process, xt, ts), last.x0)
 print("Three samplers, four processes: mine and minidiff's agree.")
 print("Under EDM and Flow, Euler is DDIM.")
 
@@ -244,14 +227,13 @@ print("Under EDM and Flow, Euler is DDIM.")
 
 # %%
 process = Flow()
+exact = mixture_denoiser(process)
 start = torch.tensor([0.25, 0.75], dtype=torch.float64).view(1, 2, 1, 1)
-fine = torch.cat(
-    [s.xt for s in heun(exact(process), process, start, process.timesteps(200))]
-)
+fine = torch.cat([s.xt for s in heun(exact, process, start, process.timesteps(200))])
 figure = Figure(figsize=(9.6, 3.4), layout="constrained")
 panels = figure.subplots(1, 3, sharex=True, sharey=True)
 for axes, sampler in zip(panels, (euler, heun, dpmpp_2m), strict=True):
-    steps = list(sampler(exact(process), process, start, process.timesteps(4)))
+    steps = list(sampler(exact, process, start, process.timesteps(4)))
     path = torch.cat([step.xt for step in steps]).flatten(1)
     miss = (path[-1] - fine[-1].flatten()).norm()
     axes.plot(*mixture(600).flatten(1).T, ".", markersize=2, color="0.85")
@@ -281,15 +263,16 @@ viz.show(
 
 # %%
 process = EDM()
+exact = mixture_denoiser(process)
 starts = process.prior((100, 2, 1, 1), range(100)).double()
-*_, truth, _ = heun(exact(process), process, starts, process.timesteps(600))
+*_, truth, _ = heun(exact, process, starts, process.timesteps(600))
 counts = (4, 8, 16, 32, 64, 128)
 error, calls = {}, {}
 for sampler in (euler, heun, dpmpp_2m):
     name = sampler.__name__
     error[name], calls[name] = [], []
     for steps in counts:
-        *_, last, _ = sampler(exact(process), process, starts, process.timesteps(steps))
+        *_, last, _ = sampler(exact, process, starts, process.timesteps(steps))
         miss = (last.xt - truth.xt).flatten(1).norm(dim=1)
         error[name].append(miss.square().mean().sqrt().item())
         calls[name].append(2 * steps - 1 if sampler is heun else steps)

@@ -37,7 +37,14 @@ from minidiff import (
     painted_digits,
     viz,
 )
-from minidiff.data import MIXTURE_MEANS, MIXTURE_STD, mixture, to_float, to_uint8
+from minidiff.data import (
+    MIXTURE_MEANS,
+    MIXTURE_STD,
+    mixture,
+    mixture_denoiser,
+    to_float,
+    to_uint8,
+)
 from minidiff.metrics import Judge, adherence_by_attribute, look
 from minidiff.painted import ATTRIBUTES, asked, full_caption, painted_captions
 from torch.testing import assert_close
@@ -620,12 +627,7 @@ ANY = torch.ones(8)
 
 def guess(xt, t, weights):
     """E[x0 | xt] if the islands have these weights, for points xt (n, 2, 1, 1)."""
-    alpha, sigma = process.alpha(t), process.sigma(t)
-    var = alpha**2 * MIXTURE_STD**2 + sigma**2
-    stray = xt.flatten(1)[:, None] - alpha * MIXTURE_MEANS
-    share = (weights.log() - stray.square().sum(dim=2) / (2 * var)).softmax(dim=1)
-    each = MIXTURE_MEANS + alpha * MIXTURE_STD**2 / var * stray
-    return (share[:, :, None] * each).sum(dim=1)[:, :, None, None]
+    return mixture_denoiser(process, weights)(xt, t)
 
 
 def log_density(xt, t, weights):

@@ -36,7 +36,7 @@ from minidiff import (
     painted_digits,
     viz,
 )
-from minidiff.data import MIXTURE_MEANS, MIXTURE_STD, to_uint8
+from minidiff.data import MIXTURE_MEANS, MIXTURE_STD, mixture_denoiser, to_uint8
 from minidiff.metrics import Judge, adherence_by_attribute, look
 from torch.testing import assert_close
 
@@ -401,17 +401,9 @@ process = Cosine()
 
 def exact(islands):
     """E[x0 | xt] for points (n, 2, 1, 1) of these islands, as derived in lesson 03."""
-    means = MIXTURE_MEANS[islands]
-
-    def denoise(xt, t):
-        alpha, sigma = process.alpha(t), process.sigma(t)
-        var = alpha**2 * MIXTURE_STD**2 + sigma**2
-        stray = xt.flatten(1)[:, None] - alpha * means
-        part = (-stray.square().sum(dim=2) / (2 * var)).softmax(dim=1)
-        guess = means + alpha * MIXTURE_STD**2 / var * stray
-        return (part[:, :, None] * guess).sum(dim=1)[:, :, None, None]
-
-    return denoise
+    return mixture_denoiser(
+        process, torch.zeros(8).index_fill(0, torch.tensor(islands), 1)
+    )
 
 
 def away(start, to, scale, low=0.0):

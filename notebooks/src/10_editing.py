@@ -43,6 +43,7 @@ from minidiff.data import (
     MIXTURE_MEANS,
     MIXTURE_STD,
     mixture,
+    mixture_denoiser,
     to_float,
     to_uint8,
 )
@@ -188,16 +189,8 @@ viz.show(
 #
 # The cross is a clumsy sketch of a point. No real point lies there. The blue points are what img2img makes of it.
 
-
 # %%
-def exact(xt, t):
-    """E[x0 | xt] for points (n, 2, 1, 1), as derived in lesson 03."""
-    alpha, sigma = process.alpha(t), process.sigma(t)
-    var = alpha**2 * MIXTURE_STD**2 + sigma**2
-    stray = xt.flatten(1)[:, None] - alpha * MIXTURE_MEANS
-    share = (-stray.square().sum(dim=2) / (2 * var)).softmax(dim=1)
-    guess = MIXTURE_MEANS + alpha * MIXTURE_STD**2 / var * stray
-    return (share[:, :, None] * guess).sum(dim=1)[:, :, None, None]
+exact = mixture_denoiser(process)  # E[x0 | xt], as derived in lesson 03
 
 
 def from_island(x):
