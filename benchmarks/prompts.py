@@ -1,7 +1,8 @@
 """What painted digits obey: full prompts, new combinations, negative prompts, inpainting; pixels against latents.
 
 Draws with the shipped weights, 10 steps at guidance 2 (20 network calls a picture), and judges every attribute.
-Pixel and latent model take turns in the timing. About 10 minutes.
+Pixel and latent model take turns in the timing. The first prompts of the first model become a picture, unchosen.
+About 10 minutes.
 
 examples:
   python -m benchmarks.prompts
@@ -11,11 +12,12 @@ examples:
 from __future__ import annotations
 
 import itertools
+import textwrap
 import time
 
 import torch
 
-from minidiff import TextToImage, data, metrics, painted, recipes
+from minidiff import TextToImage, data, metrics, painted, recipes, viz
 
 from . import common
 
@@ -120,6 +122,10 @@ def main() -> None:
                 f"inpainting, {mask} known: exact {found['exact']}, all {found['all']:.1%}, digit {found['digit']:.1%}"
             )
     common.save(args.out, args, here, result)
+    shown, _ = recipes.painted_prompts(15, "seen")
+    drawn = next(iter(models.values())).draw(shown, seed=0)
+    sheet = viz.captioned(drawn, [textwrap.fill(prompt, 24) for prompt in shown], columns=5, scale=4)
+    viz.save_png(sheet.quantize(128), args.out.with_suffix(".png"))
 
 
 if __name__ == "__main__":

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import argparse
 import re
+import textwrap
 from pathlib import Path
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
+from PIL import Image
 
 from minidiff import data, painted, viz
 
@@ -71,27 +72,14 @@ def facts() -> str:
     )
 
 
-def with_captions() -> Figure:
+def with_captions() -> Image.Image:
     """Twenty pictures with a caption each."""
     paint = painted.painted_digits(split="held_out", variants=1)
     rows = torch.arange(20)
     x, captions = data.to_float(paint[rows].pixels), []
     for row, detail in zip(paint.attributes(rows), np.linspace(0, 1, len(rows)), strict=True):
         captions += painted.painted_captions(row[None], np.random.default_rng(int(row.sum())), float(detail))
-    figure = Figure(figsize=(10, 10), dpi=100, layout="constrained")
-    for axes, picture, caption in zip(figure.subplots(4, 5).flat, x, captions, strict=True):
-        axes.imshow(viz.picture(picture), interpolation="nearest")
-        axes.set_title("\n".join(wrap(caption)), fontsize=9)
-        axes.set_axis_off()
-    return figure
-
-
-def wrap(caption: str, width: int = 28) -> list[str]:
-    lines = [""]
-    for word in caption.split():
-        lines += [word] if len(lines[-1]) + len(word) >= width else []
-        lines[-1] = lines[-1] if lines[-1] == word else f"{lines[-1]} {word}".strip()
-    return lines
+    return viz.captioned(x, [textwrap.fill(caption, 26) for caption in captions], columns=5, scale=5)
 
 
 def atlas():
@@ -116,7 +104,7 @@ def main(argv: list[str] | None = None) -> None:
     if n != 1:
         raise ValueError(f"{SHEET} needs the markers <!-- begin --> and <!-- end -->, once each")
     SHEET.write_text(new, encoding="utf-8")
-    with_captions().savefig(HERE / "painted_captions.png")
+    viz.save_png(with_captions().quantize(128), HERE / "painted_captions.png")
     viz.save_png(atlas().quantize(128).convert("RGB"), HERE / "painted_attributes.png")
     print(f"Wrote {SHEET}, painted_captions.png and painted_attributes.png.")
 

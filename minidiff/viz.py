@@ -101,19 +101,23 @@ def table(rows: dict[str, Float[Tensor, "n c h w"]], titles: Sequence[str] = (),
 
 
 def captioned(x: Float[Tensor, "n c h w"], captions: Sequence[str], columns: int = 6, scale: int = 3) -> Image.Image:
-    """Pictures in [-1, 1] in rows of `columns`, each below its caption of one line. As dense as a `table`."""
+    """Pictures in [-1, 1] in rows of `columns`, each below its caption of some lines. As dense as a `table`."""
     density, gap, size = 2, 4, 13
     font = ImageFont.load_default(size * density)
     pictures = [picture(each, scale * density).convert("RGB") for each in x]
-    wide = round(max(pictures[0].width, *(font.getlength(each) for each in captions))) + 2 * gap
-    high = pictures[0].height + 2 * size * density
-    columns = min(columns, len(pictures))
-    sheet = Image.new("RGB", (columns * wide, math.ceil(len(pictures) / columns) * high), "white")
+    lines = [caption.split("\n") for caption in captions]
+    wide = round(max(pictures[0].width, *(font.getlength(line) for each in lines for line in each))) + 2 * gap
+    starts = range(0, len(pictures), columns)
+    texts = [round((max(map(len, lines[i : i + columns])) * 1.3 + 0.7) * size) * density for i in starts]
+    sheet = Image.new(
+        "RGB", (min(columns, len(pictures)) * wide, sum(texts) + len(texts) * pictures[0].height), "white"
+    )
     draw = ImageDraw.Draw(sheet)
     for i, (each, caption) in enumerate(zip(pictures, captions, strict=True)):
-        middle, top = i % columns * wide + wide / 2, i // columns * high
-        draw.text((middle, top + size * density), caption, "black", font, anchor="mm")
-        sheet.paste(each, (round(middle - each.width / 2), top + 2 * size * density))
+        row, column = divmod(i, columns)
+        middle, top = column * wide + wide / 2, sum(texts[: row + 1]) + row * each.height
+        draw.text((middle, top - 6 * density), caption, "black", font, anchor="md", align="center")
+        sheet.paste(each, (round(middle - each.width / 2), top))
     sheet.info["dpi"] = (density * SCREEN, density * SCREEN)
     return sheet
 

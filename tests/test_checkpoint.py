@@ -168,7 +168,7 @@ def test_a_file_with_something_behind_it_is_an_error(good):
     refused(good, good)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(noise=st.binary(max_size=300), length=st.none() | st.integers(0, 400))
 def test_random_bytes_are_an_error(tmp_path_factory, noise, length):
     """Also behind a length that a header could have."""
@@ -183,7 +183,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(about=JSON | st.fixed_dictionaries({"config": JSON}))
 def test_any_header_is_an_error_or_has_a_configuration(tmp_path_factory, about):
     path = tmp_path_factory.getbasetemp() / "header"

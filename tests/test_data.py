@@ -233,7 +233,6 @@ def test_script_recovers_every_pixel_and_loses_no_image(script, tmp_path, monkey
     assert found == expected
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(200, 2000), min_size=10, max_size=10))
 def test_held_out_counts_are_in_proportion(script, counts):
     counts = np.array(counts)
@@ -355,7 +354,7 @@ def test_a_damaged_sample_is_named(damage, monkeypatch, tmp_path):
 
 
 @given(at=st.floats(0, 0.999))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_no_flipped_byte_changes_the_sample_unseen(at, tmp_path_factory):
     good = mnist(split="held_out")
     path = tmp_path_factory.mktemp("flip") / "mnist_10k.npz"
@@ -634,7 +633,6 @@ def said(caption: str) -> set[int]:
     return {names[word] for word in caption.split() if word in names}
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 9), max_size=50), st.integers(0, 2**32))
 def test_every_caption_tells_the_truth(labels, seed):
     labels = torch.tensor(labels, dtype=torch.int64)
@@ -667,7 +665,6 @@ def test_a_label_that_is_no_digit_is_refused(label):
 
 
 @given(n=st.integers(1, 40), size=st.integers(1, 60), epochs=st.integers(1, 4))
-@settings(deadline=None)
 def test_every_epoch_has_every_picture_once(n, size, epochs):
     stream = []
     for batch in take(math.ceil(epochs * n / size), numbered(n), size):
@@ -703,7 +700,6 @@ def shift(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     seed=st.integers(0, 2**40),
     augment=st.sampled_from([None, shift]),
 )
-@settings(deadline=None)
 def test_starting_at_k_is_skipping_k(n, size, start, seed, augment):
     knobs = {"captions": data.digit_captions, "drop": 0.3, "seed": seed, "augment": augment}
     skipped = take(start + 3, numbered(n), size, **knobs)[start:]
@@ -718,7 +714,6 @@ def test_starting_at_k_is_skipping_k(n, size, start, seed, augment):
     start=st.integers(0, 10**6),
     augment=st.sampled_from([None, shift]),
 )
-@settings(deadline=None)
 def test_processes_see_together_what_one_sees(n, size, world, start, augment):
     knobs = {"captions": data.digit_captions, "drop": 0.3, "start": start, "seed": 5, "augment": augment}
     alone = take(3, numbered(n), size * world, rank=0, world=1, **knobs)

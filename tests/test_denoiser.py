@@ -95,7 +95,7 @@ def test_where_there_is_no_data_all_targets_but_eps_still_tell_it(process, targe
 
 @pytest.mark.parametrize("process", [Cosine(), Flow()], ids=repr)
 @given(error=st.floats(-1, 1))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_where_there_is_no_data_eps_gives_a_bounded_guess(process, error):
     """All that eps promises there: the guess is finite, and the network's error over SMALLEST."""
     xt = torch.randn(4, 1, 2, 2)

@@ -88,7 +88,7 @@ def test_known_gaussians_are_found_from_many_samples():
     assert frechet_distance(normal[0], fake) == pytest.approx(6, rel=0.01)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(n=st.integers(2, 40), m=st.integers(2, 40), d=st.integers(1, 12), seed=st.integers(0, 99))
 def test_it_is_symmetric_never_negative_and_zero_for_the_same(n, m, d, seed):
     """Also with fewer rows than columns, where covariances have no inverse."""
@@ -144,7 +144,6 @@ def test_adherence_needs_a_prompt_a_picture():
 # --- chunks ---
 
 
-@settings(deadline=None)
 @given(n=st.integers(1, 30), size=st.integers(1, 40))
 def test_chunks_give_what_one_call_gives_with_no_more_rows_at_once(n, size):
     seen = []

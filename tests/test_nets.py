@@ -45,7 +45,7 @@ def question(batch=3, channels=1, height=8, width=12, words=5, d_ctx=6, seed=0):
 
 
 @given(data=st.data())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_a_unet_answers_in_the_shape_of_the_question(data):
     widths = data.draw(st.lists(st.sampled_from([16, 24, 32]), min_size=1, max_size=3), label="widths")
     patch = data.draw(st.sampled_from([1, 2]), label="patch")
@@ -62,7 +62,7 @@ def test_a_unet_answers_in_the_shape_of_the_question(data):
 
 
 @given(height=st.integers(1, 20), width=st.integers(1, 20))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_unet_takes_the_sizes_that_it_can_halve_and_names_the_others(height, width):
     net = small_unet()
     x, level, ctx = question(1, 1, height, width)
@@ -104,7 +104,7 @@ def test_a_unet_names_the_channels_that_it_was_built_with():
     width=st.integers(1, 32),
     d_ctx=st.none() | st.integers(1, 5),
 )
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_an_mlp_answers_in_the_shape_of_the_question(batch, channels, width, d_ctx):
     x, level, ctx = question(batch, channels, 1, 1, d_ctx=d_ctx or 1)
     assert MLP(channels, width, d_ctx)(x, level, ctx if d_ctx else None).shape == x.shape
@@ -178,7 +178,7 @@ def test_every_weight_of_an_mlp_learns_at_once():
 
 
 @given(heads=st.sampled_from([1, 2, 4]), n=st.integers(1, 9), words=st.none() | st.integers(1, 7))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_attention_is_that_of_torch(heads, n, words):
     """torch.nn.functional.scaled_dot_product_attention on the same weights; over itself, or over words."""
     attention = shaken(Attention(16, heads, d_ctx=16 if words is None else 6))

@@ -143,7 +143,7 @@ def test_the_lean_of_a_slanting_band_is_measured(slope):
 
 
 @given(dx=st.integers(-3, 3), dy=st.integers(-3, 3))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_stroke_and_lean_do_not_depend_on_the_place(dx, dy):
     ink = torch.zeros(1, 36, 36)
     ink[0, 4:32, 4:32] = data.mnist(split="held_out").pixels[3, 0] / 255

@@ -173,7 +173,7 @@ def test_per_sample_values_line_up_with_a_batch_of_any_shape():
 
 @every_process
 @given(steps=st.integers(1, 300))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_time_grid_falls_from_noise_to_data(process, steps):
     ts = process.timesteps(steps)
     assert ts.shape == (steps + 1,) and ts.dtype == torch.float64
@@ -219,7 +219,7 @@ def test_training_times_follow_their_distribution(process):
 
 @every_process
 @given(n=st.integers(1, 100), seed=st.integers(0, 2**31))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_one_training_time_falls_in_each_nth_of_the_distribution(process, n, seed):
     t = process.sample_t(n, torch.Generator().manual_seed(seed))
     edges = process.quantile(torch.arange(n + 1) / n)
@@ -249,7 +249,7 @@ def test_a_seed_gives_the_same_noise_alone_and_in_a_batch_of_64(shape):
 
 
 @given(order=st.permutations(range(8)))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_a_seed_gives_the_same_noise_in_any_order(order):
     together = unit_noise((8, 1, 4, 4), range(8))
     assert torch.equal(unit_noise((8, 1, 4, 4), order), together[list(order)])
@@ -259,7 +259,7 @@ def test_a_seed_gives_the_same_noise_in_any_order(order):
     a=st.tuples(st.integers(0, 2**31), st.integers(0, 50)),
     b=st.tuples(st.integers(0, 2**31), st.integers(0, 50)),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_other_seeds_and_other_streams_give_other_noise(a, b):
     noise = [unit_noise((1, 1, 2, 2), [seed], stream) for seed, stream in (a, b)]
     assert torch.equal(*noise) == (a == b)

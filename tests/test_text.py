@@ -39,7 +39,6 @@ def test_a_caption_falls_into_lower_case_words_and_numbers(caption, words):
     assert split_words(caption) == words
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_splitting_again_what_was_split_changes_nothing(caption):
     words = split_words(caption)
@@ -122,7 +121,7 @@ def test_a_tokenizer_without_room_for_a_word_is_refused(length):
         Tokenizer(["a"], length)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text() | st.lists(st.sampled_from([*TOKENIZER.words, *"A,$\uff17\u00b2", "sevn"])).map(" ".join))
 def test_any_text_is_understood_or_refused_by_a_value_error(prompt):
     try:

@@ -1,0 +1,6 @@
+"""What all tests share."""
+
+from hypothesis import settings
+
+settings.register_profile("minidiff")  # no test is timed: machines are shared and noisy
+settings.load_profile("minidiff")
