@@ -149,6 +149,10 @@ def ink_of(pixels: Tensor, generator: torch.Generator) -> Tensor:
     return (255 * coverage[:, None]).round().to(torch.uint8).to(pixels.device)
 
 
+def _ink_jittered(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    return jitter(ink_of(pixels, generator), generator)
+
+
 def held_out_painted(n: int) -> data.Images:
     """n painted digits in all inks, of handwriting that nobody trains on, to measure judge, reader and VAE by."""
     return painted.painted_digits(full=True, split="held_out", variants=1, inks="all")[:n]
@@ -345,7 +349,7 @@ RECIPES = {
             "judge",
             "reads the digit of a painted picture, for the judge of painted digits",
             _digit_reader,
-            lambda full: data.batches(painted.painted_digits(full), share(128), augment=ink_of),
+            lambda full: data.batches(painted.painted_digits(full), share(128), augment=_ink_jittered),
             _judge_quality,
             dict(steps=2000, lr=3e-3),
         ),

@@ -1,8 +1,9 @@
-"""Build the notebooks from their sources: python notebooks/build.py [NAMES] [--check]
+"""Build the notebooks from their sources: python notebooks/build.py [NAMES] [--text | --check]
 
 notebooks/src/NAME.py (py:percent) -> notebooks/NAME.ipynb, executed from a clean kernel, with its pictures.
-NAMES may be beginnings, such as 03. --check executes nothing: it names each notebook whose cells differ from
-its source, and then exits with 1.
+NAMES may be beginnings, such as 03. --text executes nothing: it takes over changed text and keeps all outputs,
+for which the code must be the same. --check executes nothing either: it names each notebook whose cells differ
+from its source, and then exits with 1.
 """
 
 from __future__ import annotations
@@ -78,6 +79,16 @@ def execute(notebook: nbformat.NotebookNode) -> None:
             cell.outputs = [output for output in map(still, cell.outputs) if output is not None]
 
 
+def keep_outputs(notebook: nbformat.NotebookNode, path: Path) -> None:
+    """Give the notebook the outputs of the one at `path`. ValueError where their code differs."""
+    mine, theirs = ([c for c in n.cells if c.cell_type == "code"] for n in (notebook, nbformat.read(path, 4)))
+    same = len(mine) == len(theirs) and all(a.source == b.source for a, b in zip(mine, theirs, strict=True))
+    if not same:
+        raise ValueError("its code has changed: execute it, without --text")
+    for a, b in zip(mine, theirs, strict=True):
+        a.outputs, a.execution_count = b.outputs, b.execution_count
+
+
 def still(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
     """The output as it shows without a kernel: a control becomes a line of text, a progress bar goes."""
     data = output.get("data", {})
@@ -131,7 +142,9 @@ def check(chosen: list[Path]) -> int:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help="all if none is given")
-    parser.add_argument("--check", action="store_true", help="compare only")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--text", action="store_true", help="take over changed text, execute nothing")
+    how.add_argument("--check", action="store_true", help="compare only")
     args = parser.parse_args(argv)
     try:
         chosen = sources(args.names)
@@ -143,9 +156,10 @@ def main(argv: list[str] | None = None) -> int:
     for source in chosen:
         start = time.monotonic()
         notebook = read(source)
-        print(f"{source.stem}: executing {len(notebook.cells)} cells ...", end=" ", flush=True)
+        doing = "keeping the outputs of" if args.text else "executing"
+        print(f"{source.stem}: {doing} {len(notebook.cells)} cells ...", end=" ", flush=True)
         try:
-            execute(notebook)
+            keep_outputs(notebook, target(source)) if args.text else execute(notebook)
         except Exception as error:  # of the lesson's own code, or a time limit: the old notebook stays
             print(f"failed\n{error}", file=sys.stderr)
             return 1

@@ -200,6 +200,27 @@ def test_check_names_what_differs(tmp_path, monkeypatch, capsys):
     assert "07_lost.ipynb has no source" in capsys.readouterr().err
 
 
+def test_text_is_taken_over_with_the_outputs_of_the_same_code(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(build, "HERE", tmp_path)
+    (tmp_path / "src").mkdir()
+    source, path = tmp_path / "src/00_hello.py", tmp_path / "00_hello.ipynb"
+    source.write_text("# %% [markdown]\n# Hello\n\n# %%\n1 + 1\n")
+    notebook = build.read(source)
+    notebook.cells[1].outputs = [nbformat.v4.new_output("execute_result", {"text/plain": "2"}, execution_count=1)]
+    build.write(notebook, path)
+
+    source.write_text("# %% [markdown]\n# Hello\n# again\n\n# %%\n1 + 1\n\n# %% [markdown]\n# Bye\n")
+    assert build.main(["--text"]) == 0 and build.main(["--check"]) == 0
+    cells = nbformat.read(path, 4).cells
+    assert [c.source for c in cells] == ["Hello\nagain", "1 + 1", "Bye"]
+    assert cells[1].outputs[0].data["text/plain"] == "2"
+
+    before = path.read_bytes()
+    source.write_text(source.read_text().replace("1 + 1", "1 + 2"))
+    assert build.main(["--text"]) == 1
+    assert "code has changed" in capsys.readouterr().err and path.read_bytes() == before
+
+
 def test_check_as_a_command():
     assert check("--check").returncode == 0
     wrong = check("99", "--check")
