@@ -701,7 +701,7 @@ else:
     )
 
 # %% [markdown]
-# Look at the pairs. A copy would be seen at once: the same animal, in the same place.
+# Look at the pairs, if you have them. A copy would be seen at once: the same animal, in the same place.
 #
 # The shares need more care. A soft picture is near to everything in pixels, since it has little detail that could be wrong.
 # So a large share over pixels says that the drawn pictures are soft, and only then, perhaps, that they are copies.
@@ -928,7 +928,7 @@ print(f"{model.card['steps']:,} steps, {model.card['hardware']}")
 #
 # ## What this is not
 #
-# - **It has ten words.** Others are refused, as you saw. Large models know more words, and they also answer where they should refuse.
+# - **It has ten words.** Others are refused, as you saw. Larger models take any word, known or not: their tokenizers cut it into known pieces.
 # - **Its captions say one thing.** No colour, no number, no place, no "beside". It cannot learn from captions what they do not say.
 # - **It is small.** 32 x 32 pixels are fewer than a thumbnail has. Enlarged, they stay what they are.
 # - **Its judge was trained on the same photographs.** What reader and network have both overlooked, no number above shows.
