@@ -505,7 +505,7 @@ def coarse(x):
 
 
 def left_of_first(view):
-    """1 where the view of an end is that of the first picture, 0 as far off as the second."""
+    """1: an end has the view of the first picture. 0: it is as far off as the second."""
     first, second = view(ends[-1]), view(ends[0])
     off = [(view(end) - first).square().mean() for end in ends]
     return [1 - value / (second - first).square().mean() for value in off]
@@ -648,12 +648,13 @@ viz.show(
 # A network could learn photographs by heart, and draw copies. Two questions help, and both need real photographs.
 #
 # **Does it know its training photographs better?** The loss is compared on photographs that it was trained on and on those held out,
-# with the same noise. Whoever has learned by heart is better on the first.
+# with the same noise. Whoever has learned by heart is better on the first, by more than chance allows.
 
 # %%
 if photos is None:
     print(MISSING)
 else:
+    torch.manual_seed(0)
     n = 1000
     t = process.quantile((torch.arange(n) + 0.5) / n)[torch.randperm(n)]
     eps = torch.randn(n, 3, 32, 32)
@@ -673,7 +674,7 @@ else:
 
 # %% [markdown]
 # **How near is the nearest one?** Take the drawn frogs, and for each the nearest of all frogs in the training data, by the features of the reader.
-# Do the same with held-out frogs, which nobody can have copied. And ask as in lesson 11: which of the two is nearer to the training data?
+# Do the same with held-out frogs, which nobody can have copied. And ask as in [lesson 11](11_judging_images.ipynb): which of the two is nearer to the training data?
 # Half of the time it should be the drawn one.
 
 # %%
@@ -720,7 +721,6 @@ else:
 BATCH = 32
 x = torch.randn(BATCH, 3, 32, 32)
 ctx = model.encode(["a frog"] * BATCH)
-pixels = x[0].numel()
 
 
 def training_step():
