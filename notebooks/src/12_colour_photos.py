@@ -88,7 +88,7 @@ viz.show(
 )
 
 # %% [markdown]
-# Stand back from the screen. From a distance small pictures look better than they are.
+# Stand back from the screen: small pictures look better from a distance. And look down a column. What do pictures have in common that began with the same noise?
 #
 # Here are three of the walks. Below each is what the network guesses at that step.
 
