@@ -505,7 +505,7 @@ def coarse(x):
 
 
 def left_of_first(view):
-    """1: an end has the view of the first picture. 0: it is as far off as the second."""
+    """1 where an end looks like the first picture, 0 where as far off as the second."""
     first, second = view(ends[-1]), view(ends[0])
     off = [(view(end) - first).square().mean() for end in ends]
     return [1 - value / (second - first).square().mean() for value in off]
