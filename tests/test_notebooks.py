@@ -54,7 +54,7 @@ def outputs(source: Path) -> list:
 
 
 def test_there_are_lessons():
-    assert [int(source.name[:2]) for source in LESSONS] == [*range(13)]
+    assert [int(source.name[:2]) for source in LESSONS] == [*range(12)]  # 12 is not written yet
 
 
 @page
