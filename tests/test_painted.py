@@ -270,7 +270,14 @@ def test_the_datasheet_says_what_its_script_prints(capsys):
 
 def test_the_shipped_reader_understands_what_was_said():
     reader = painted.CaptionReader.load()
-    prompts = ["a seven", "", "a red digit on blue paper", "a blue digit on red paper", "9 in the top left corner"]
+    prompts = [
+        "a seven",
+        "",
+        "a red digit on blue paper",
+        "a blue digit on red paper",
+        "a 9 in the top left corner",
+        "red",
+    ]
     assert reader.read(prompts).tolist() == [painted.asked(prompt) for prompt in prompts]
 
 
