@@ -748,7 +748,7 @@ viz.show(
 # The digit was asked for, and it comes about as often at every amount. Turned noise is as good as any.
 # (A share of forty pictures jumps by a tenth or so by chance.)
 #
-# What the prompt leaves open is up to the noise. A little turn, and now and then the paper is suddenly another.
+# What the prompt leaves open is up to the noise. A little turn, and now and then the ink or the paper is suddenly another.
 # So for pictures that are really near, say more in the prompt. In the figure at the top of this lesson it said everything.
 #
 # And if the noise is not turned? The next cell goes half of the way from twenty noises to twenty others, by a turn and by the mean.
@@ -772,7 +772,7 @@ viz.show(
 )
 
 # %% [markdown]
-# The mean has too little noise, and its pictures are fainter. The sum has too much, and the surplus stays as grain.
+# The mean has too little noise, and its pictures are a little fainter. The sum has too much, and the surplus stays as grain.
 # [Lesson 04](04_sampling_step_by_step.ipynb) shows the same grain, from another fault.
 #
 # ## Play
@@ -835,6 +835,7 @@ viz.show(
 # What should come out? The frame shows the paper, and the prompt says all else. So with the denoiser of this lesson, which knows the frame,
 # the prompts should be followed as well as without a frame. That was measured when the weights were made, with the same sampler.
 # A share of so few pictures is uncertain, and the cell prints by how much.
+# (Where not one picture failed then, it prints zero. A single failure here would still be no fault.)
 
 # %%
 frame = torch.ones(32, 32, dtype=torch.bool)
