@@ -373,7 +373,7 @@ print("\n".join(["", *examples]))
 
 # %% [markdown]
 # Other words, and any order of the training: no difference beyond chance. Key words alone are heard less well,
-# though they leave out nothing but "a", "on", "in" and "the". They are drawn as well as the others.
+# though they leave out nothing but "a", "on", "in" and "the". Yet they are drawn no worse.
 #
 # With the paper first, hardly any prompt is heard right. In most of them no ink is heard, and the later colour is taken for that of the paper.
 # In every caption of the training the ink stood before the digit and the paper behind it.
