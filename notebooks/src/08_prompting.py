@@ -216,6 +216,9 @@ for n in range(8):
 # Each column jumps in the row where its attribute is first said. Before that row it is luck.
 # So a word does not make a picture better in general. It settles the one thing that it speaks of.
 #
+# The digit dips in one row, where the ink is said and the paper is not. There some digits get paper of their own colour
+# and vanish, like the red seven above.
+#
 # An exact hit needs all seven at once. While three of them are left to luck, exact hits stay rare.
 # That is why a short prompt disappoints somebody who has a picture in mind, and nobody else.
 #
@@ -228,7 +231,7 @@ for n in range(8):
 # How often are two pictures alike in these, if both come from one seed? And if they come from two?
 
 # %%
-pair = ["a small red seven on yellow paper", "a small blue seven on white paper"]
+pair = ["a small black seven on yellow paper", "a small blue seven on white paper"]
 one, two = (model.draw([prompt] * 60, seed=0) for prompt in pair)
 first, second = judge(one), judge(two)
 for i in (PLACE, LEAN, STROKE):
@@ -236,12 +239,12 @@ for i in (PLACE, LEAN, STROKE):
     print(f"{NAMES[i]:7} alike: {same.float().mean():4.0%} with one seed,", end=" ")
     print(f"{other.float().mean():4.0%} with two")
 viz.show(
-    viz.table({"red on yellow": one[:10], "blue on white": two[:10]}),
-    "Two rows of ten small sevens; many in one column have one place and one lean.",
+    viz.table({"black on yellow": one[:10], "blue on white": two[:10]}),
+    "Two rows of ten small sevens; many in one column stand in the same place.",
 )
 
 # %% [markdown]
-# The noise is where the rest comes from. With one seed the two pictures often stand in the same place and lean the same way.
+# The noise is where the rest comes from. With one seed the two pictures often stand in the same place, and more of them lean the same way.
 # Not always: other words lead the walk another way. (Where both numbers are high, nearly all pictures are alike,
 # and there is little to decide.)
 #
@@ -263,7 +266,8 @@ for i in (LEAN, STROKE, SIZE):
 
 # %% [markdown]
 # What the prompt leaves open is answered from the statistics of the training pictures. What was frequent there is frequent here.
-# The shares are near, but not equal: this model draws too many large digits.
+# But the shares are not equal: this model draws too many large digits and too many strokes of middling width,
+# and with guidance still more of them.
 #
 # In a large model the same happens with everything that a prompt does not say: the age, the clothes, the light, the country.
 # There the habits are stereotypes, and they can be stronger than in the world itself
@@ -303,7 +307,7 @@ for prompt in (
     print(f"{prompt}\n    is heard as: {heard(prompt)}")
 
 # %% [markdown]
-# The last one is misheard. It is good English, and yet ink and paper have changed places.
+# The last one is misheard. It is good English, and yet the red has gone to the paper, and the yellow is lost.
 #
 # How much does the wording matter? Sixty of the people from above say all that they have in mind, in five ways.
 # The captions of the training are of the second kind: any synonyms, and the words before and after the digit in any order.
@@ -369,10 +373,11 @@ print("\n".join(["", *examples]))
 
 # %% [markdown]
 # Other words, and any order of the training: no difference beyond chance. Key words alone are heard less well,
-# though they leave out nothing but "a", "on", "in" and "the".
+# though they leave out nothing but "a", "on", "in" and "the". Yet they are drawn no worse.
 #
-# With the paper first, the colours are exchanged or lost. In every caption of the training the ink stood before the digit and the paper behind it.
-# So "the first colour is the ink" was as good a rule as grammar, and the encoder learned something like it.
+# With the paper first, hardly any prompt is heard right. In most of them no ink is heard, and the later colour is taken for that of the paper.
+# In every caption of the training the ink stood before the digit and the paper behind it.
+# So "the last colour is the paper" was as good a rule as grammar, and the encoder learned something like it.
 # Nothing ever told it that the word "paper" is what matters.
 #
 # Large models of pictures and text have been found to take little notice of the order of words, for a like reason: they could do well without
@@ -491,7 +496,7 @@ assert_close(mine, library, rtol=0, atol=1e-3)
 print("By hand and by model.draw(negative=...): the same pictures.")
 
 # %% [markdown]
-# Sevens, with the ink left open. We want no red ones. Three negative prompts are tried: the single word "red", "a red seven", and "a red digit".
+# Sevens, with the ink left open. We want no red ones. Three negative prompts are tried: "a digit in red", "a red seven", and "a red digit".
 #
 # Before you run it: which inks will become rarer, and which more frequent? Think of the islands.
 # And how will the three differ?
@@ -507,7 +512,7 @@ except UnknownWord as problem:
 
 inks, rows = {"no negative": guided[:60]}, {"no negative": sevens[:8]}
 for name, prompt, negative in (
-    ("negative: red", "a seven", "red"),
+    ("negative: a digit in red", "a seven", "a digit in red"),
     ("negative: a red seven", "a seven", "a red seven"),
     ("negative: a red digit", "a seven", "a red digit"),
     ('"not" passed over', "a red seven", ""),
@@ -515,14 +520,15 @@ for name, prompt, negative in (
     drawn = model.draw([prompt] * 60, negative, seed=0)
     inks[name], rows[name] = judge(drawn), drawn[:8]
 for name, seen in inks.items():
-    print(f"{name:22} red ink {share(seen, INK, 'red'):4.0%},", end=" ")
+    print(f"{name:24} red ink {share(seen, INK, 'red'):4.0%},", end=" ")
     print(f"red paper {share(seen, PAPER, 'red'):4.0%},", end=" ")
     print(f"read as a seven {share(seen, DIGIT, 'seven'):4.0%}")
 print(f"without guidance, read as a seven: {share(unguided, DIGIT, 'seven'):.0%}")
+print("a digit in red, is heard as:", heard("a digit in red"))
 viz.show(
     viz.table(rows),
     "Five rows of eight sevens. The first two have the same inks, the next two mostly "
-    "green, blue and white ones, and in the last all are red.",
+    "green and blue ones, and in the last all are red.",
 )
 
 # %%
@@ -538,17 +544,17 @@ for axes, (name, seen) in zip(
     axes.set_title(name, fontsize=10)
 viz.show(
     figure,
-    "Four bar charts of inks. With the negative prompts that are heard, red, orange "
-    "and purple are nearly gone, and white, green and blue have grown.",
+    "Four bar charts of inks. With the two negative prompts that are heard, red, "
+    "orange and black are nearly gone, and white, green and blue have grown.",
 )
 
 # %% [markdown]
 # A negative prompt avoids what it names. And it does more than that.
 #
-# - **It has to be heard as it is meant.** No caption of the training was the single word "red". To this model it says
-#   red *paper*, and that is what it avoids. The inks stay as they were.
-# - **It avoids the neighbours too.** Orange and purple are near red, and they go with it. What grows is what lies opposite:
-#   white, green, blue.
+# - **It has to be heard as it is meant.** No caption of the training said "in red". To this model "a digit in red" is any digit,
+#   and most red inks stay. The single word "red" would have done: a few captions were as bare as that.
+# - **It avoids the neighbours too.** Orange is near red, and it goes with it. So does black, which holds as little green and blue light as red does.
+#   What grows is what lies opposite: white, green, blue.
 # - **What it shares with the prompt loses its guidance.** "A red seven" moves away from red, but also from sevens.
 #   Both answers hold a seven, so their difference holds none. The seven comes as without guidance, and more of them go wrong.
 #   "A red digit" names what is not wanted and nothing else.
@@ -601,9 +607,9 @@ viz.show(
 )
 
 # %% [markdown]
-# Half the strength of a negative prompt already removes most of the red, and it does less harm.
+# Half the strength of a negative prompt does less harm to the sevens. But some of them stay red.
 #
-# At strength 2 the pull away from "a red seven" takes back all of the pull to "a seven", and few sevens are left.
+# At strength 2 the pull away from "a red seven" takes back all of the pull to "a seven", and most are no sevens any more.
 # Away from "a red digit" there are more of them.
 # At strength 4 all pictures are out at sea: swollen strokes, glaring colours. In the last row no seven is left.
 #
@@ -647,17 +653,17 @@ for word in ("", *(f"(bold:{weight}) " for weight in (-1, 0, 1, 1.5, 2, 3))):
 viz.show(
     viz.table(rows),
     "Seven rows of sevens on white paper. Their strokes grow with the weight; in the "
-    "last row they are blots, and the paper is mostly no longer white.",
+    "last row most of them are blots.",
 )
 
 # %% [markdown]
 # The weight works, and it is a dial. The stroke gets wider with it. At weight 0 the word is as good as not there,
-# and below 0 the strokes are thinner than without it. What is called bold begins only above weight 1:
+# and below 0 the strokes are thinner than without it. Most of them are called bold only above weight 1:
 # with the plain word this model is too timid.
 #
 # It is a dial with a short range. The encoder ends with a normalisation, so all its vectors are about equally long.
 # With a weight well above 1 or below 0 a vector is longer than any that the network was trained with.
-# At weight 3 the strokes are blots, and the paper is mostly no longer white: one word drowns the others.
+# At weight 3 most strokes are blots, and many can no longer be read as sevens: one word drowns the others.
 #
 # Does it help to weigh the two weakest attributes of the table, stroke and lean? The hundred people try it.
 
@@ -677,7 +683,7 @@ tell_shares("as it was", wishes, full)
 tell_shares("weights 1.6", wishes, heavy)
 
 # %% [markdown]
-# Stroke and lean come out better, and the digit pays for it. There are about as many exact hits as before.
+# The stroke comes out better, the lean as before, and the digit pays for it. There are no more exact hits than there were.
 # A weight takes from one word what it gives to another. It does not make the model draw better.
 #
 # ## Statistics, not meaning
@@ -722,21 +728,23 @@ for prompt, columns in odd.items():
 viz.show(
     viz.table(rows),
     "Seven rows of pictures: yellow sevens on red paper, sevens of middling stroke, "
-    "threes and broken digits, twos and sevens mixed, red paper with hardly anything "
-    "on it, small sevens in a corner, and sevens that lean left.",
+    "threes, twos of which some are broken, red paper with hardly anything on it, "
+    "small digits in a corner, and sevens that lean left.",
 )
 
 # %% [markdown]
-# - **On yellow paper a red seven**: misheard, and drawn as it was heard.
+# - **On yellow paper a red seven**: misheard. The paper is drawn as it was heard, and the yellow that nobody heard becomes the ink.
 # - **A thin bold seven**: the two words pull in opposite directions, and the stroke comes out in between.
 #   A person would have asked.
-# - **A seven a three**: no training picture held two digits. The words fight for one place, and often something broken is left.
+# - **A seven a three**: no training picture held two digits. The words fight for one place, and here the last one mostly wins.
 # - **A two seven**: to this model "two" is the name of a shape. It cannot count, because no caption ever did.
+#   The reader hears a seven, and yet most pictures show a two.
 # - **A red seven on red paper**: both words are obeyed, and nothing can be seen. That ink and paper differ was true of every
 #   training picture, but no word said so.
 # - **A large seven in the top left corner**: only small digits ever stood in corners. So "corner" also says small, and it is louder than "large".
+#   The reader hears no corner at all.
 # - **A left seven**: the word alone makes sevens lean, although the reader of captions hears nothing.
-#   So what it hears is not all that the vectors hold. It is a help, and the picture decides.
+#   So what it hears is not all that the vectors hold, least of all with prompts unlike any caption. It is a help, and the picture decides.
 #
 # The model knows which words go with which pictures. Where a prompt is like a caption, this looks like understanding.
 # Elsewhere it does what is nearest in its statistics, and it never says that it did not understand.
@@ -779,14 +787,14 @@ Playground(model, "a large (bold:1.5) green three", "a digit on yellow paper", s
 # Four of the rows have a fault. Which do you see at once? The distance that is printed is that from the same seeds,
 # at the same scale, without a negative prompt.
 #
-# The last row is a check. It draws the word "red" as a prompt.
+# The last row is a check. It draws "a digit in red" as a prompt.
 
 # %%
 alone = {1.0: plain[:24], 2.0: sevens[:24]}
 alone[8.0] = model.draw(["a seven"] * 24, seed=0, cfg_scale=8.0)
 cases = {
     "no negative": ("", 2.0),
-    "red": ("red", 2.0),
+    "a digit in red": ("a digit in red", 2.0),
     "a red digit,\nscale 1": ("a red digit", 1.0),
     "a red seven": ("a red seven", 2.0),
     "a red digit,\nscale 8": ("a red digit", 8.0),
@@ -804,19 +812,18 @@ for name, (negative, scale) in cases.items():
     print(f"seven {share(seen, DIGIT, 'seven'):4.0%},", end=" ")
     print(f"glaring {(drawn.abs() == 1).float().mean():4.0%}")
     rows[name] = drawn[:6]
-rows["prompt: red"] = model.draw(["red"] * 6, seed=0)
+rows["prompt:\na digit in red"] = model.draw(["a digit in red"] * 6, seed=0)
 viz.show(
     viz.table(rows),
     "Eight rows of pictures. At scale 8 with a negative prompt the strokes are thick "
-    "and the colours glaring. The last row shows digits in many inks, most of them on "
-    "red or orange paper.",
+    "and the colours glaring. The last row shows digits in many inks.",
 )
 
 # %% [markdown]
 # How to tell them apart:
 #
 # - **Nothing moves at all.** The scale is 1, and the negative prompt cancels.
-# - **Something else moves.** The pictures change, but there is as much red ink as before. The negative prompt was misheard.
+# - **Little moves.** The pictures change a bit, but there is nearly as much red ink as before. The negative prompt was misheard.
 #   Draw it as a prompt, as in the last row. It must show what you want to avoid.
 # - **It is avoided, but the subject suffers.** Fewer are read as sevens. The negative prompt shares words with the prompt. Take them out.
 # - **Glaring colours and swollen strokes.** Too strong. At the same scale without a negative prompt the colours still hold,
@@ -845,7 +852,7 @@ print(f"expected: n = {quality['n']:,}, {quality['sampler']}")
 # 1. What does guidance do if the negative prompt is the prompt itself? And if the prompt is empty and the negative prompt is not?
 # 2. Too much guidance makes colours glaring. One remedy gives the guided guess the standard deviation of the answer to the prompt
 #    ([Lin and others, 2024](https://arxiv.org/abs/2305.08891), eq. 15). Would that bring the points of the islands back to land?
-# 3. The encoder takes the first colour for the ink. Which captions would you add to the training, so that it cannot?
+# 3. The encoder mostly takes the last colour for that of the paper. Which captions would you add to the training, so that it cannot?
 #    How would you notice that another short cut is still there?
 # 4. How would you teach the word "not"? Who would write such captions, and of which pictures?
 #
