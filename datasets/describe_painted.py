@@ -104,8 +104,8 @@ def main(argv: list[str] | None = None) -> None:
     if n != 1:
         raise ValueError(f"{SHEET} needs the markers <!-- begin --> and <!-- end -->, once each")
     SHEET.write_text(new, encoding="utf-8")
-    viz.save_png(with_captions().quantize(128), HERE / "painted_captions.png")
-    viz.save_png(atlas().quantize(128).convert("RGB"), HERE / "painted_attributes.png")
+    viz.save_png(with_captions().quantize(viz.COLOURS), HERE / "painted_captions.png")
+    viz.save_png(atlas().quantize(viz.COLOURS).convert("RGB"), HERE / "painted_attributes.png")
     print(f"Wrote {SHEET}, painted_captions.png and painted_attributes.png.")
 
 

@@ -256,7 +256,7 @@ def _extent(body: Tensor) -> Tensor:
 
 def _place(coverage: Tensor) -> Tensor:
     """The place whose middle is nearest to the centre of mass."""
-    ink, along = painted.clear(coverage), torch.arange(painted.SIDE).float()
+    ink, along = painted.without_haze(coverage), torch.arange(painted.SIDE).float()
     mass = ink.sum((1, 2)).clamp(min=1e-6)
     centre = torch.stack([(ink.sum(2) * along).sum(1) / mass, (ink.sum(1) * along).sum(1) / mass], dim=1)
     return torch.cdist(centre, painted.CORNER + 0.5 + (painted.SMALL - 1) / 2).argmin(1)

@@ -53,7 +53,9 @@ LEAN_DOUBT = 0.05
 UNSEEN_INK = ("red", "green", "blue", "black", "yellow", "white", "orange", "purple", "red", "blue")
 _UNSEEN = torch.tensor([ATTRIBUTES["ink"].index(ink) for ink in UNSEEN_INK])
 RGB = torch.tensor(list(COLOURS.values()), dtype=torch.float32)
-CORNER = torch.tensor([(6, 6), (0, 0), (0, 11), (11, 0), (11, 11)])  # top and left of the small square, by place
+_CENTRE, _FAR = (SIDE - SMALL) // 2, SIDE - SMALL - 1  # of the left or top edge, before it strays by up to a pixel
+# Top and left of the small square, by place.
+CORNER = torch.tensor([(_CENTRE, _CENTRE), (0, 0), (0, _FAR), (_FAR, 0), (_FAR, _FAR)])
 
 
 # --- Measured on the handwriting --------------------------------------------------------------------
@@ -61,7 +63,7 @@ CORNER = torch.tensor([(6, 6), (0, 0), (0, 11), (11, 0), (11, 11)])  # top and l
 
 def stroke_width(ink: Float[Tensor, "n h w"]) -> Float[Tensor, "n"]:
     """2 area / outline, in pixels, of ink in [0, 1]: a band of width w and length l has area w l and outline 2 l."""
-    ink = F.pad(clear(ink), (1, 1, 1, 1))
+    ink = F.pad(without_haze(ink), (1, 1, 1, 1))
     across, down = ink[:, :-1, 1:] - ink[:, :-1, :-1], ink[:, 1:, :-1] - ink[:, :-1, :-1]
     outline = (across**2 + down**2).sqrt().sum((1, 2))
     return 2 * ink.sum((1, 2)) / outline.clamp(min=1e-6)
@@ -69,7 +71,7 @@ def stroke_width(ink: Float[Tensor, "n h w"]) -> Float[Tensor, "n"]:
 
 def lean(ink: Float[Tensor, "n h w"]) -> Float[Tensor, "n"]:
     """Pixels to the right for each pixel up: -cov(x, y) / var(y) of ink in [0, 1], with y downwards."""
-    ink = clear(ink)
+    ink = without_haze(ink)
     y, x = torch.arange(ink.shape[1]).to(ink)[:, None], torch.arange(ink.shape[2]).to(ink)
     mass = ink.sum((1, 2), keepdim=True).clamp(min=1e-6)
     y = y - (ink * y).sum((1, 2), keepdim=True) / mass
@@ -83,13 +85,13 @@ def stroke_class(width: Float[Tensor, "n"], size: Int[Tensor, "n"], clear: bool 
         torch.tensor([table[name] for name in ATTRIBUTES["size"]]).to(width)[size]
         for table in (STROKE_BORDERS, STROKE_DOUBT)
     )
-    return _between(width, borders, doubt if clear else torch.zeros_like(doubt))
+    return _between(width, borders, clear * doubt)
 
 
 def lean_class(slope: Float[Tensor, "n"], clear: bool = False) -> Int[Tensor, "n"]:
     """0 left, 1 upright, 2 right; with `clear`, UNSAID for those near a border."""
     borders = torch.tensor(LEAN_BORDERS).to(slope).expand(len(slope), 2)
-    return _between(slope, borders, torch.full_like(slope, LEAN_DOUBT if clear else 0.0))
+    return _between(slope, borders, torch.full_like(slope, clear * LEAN_DOUBT))
 
 
 def _between(x: Float[Tensor, "n"], borders: Float[Tensor, "n k"], doubt: Float[Tensor, "n"]) -> Int[Tensor, "n"]:
@@ -98,7 +100,7 @@ def _between(x: Float[Tensor, "n"], borders: Float[Tensor, "n k"], doubt: Float[
     return torch.where((beyond.abs() < doubt[:, None]).any(1), UNSAID, (beyond > 0).sum(1))
 
 
-def clear(ink: Tensor) -> Tensor:
+def without_haze(ink: Tensor) -> Tensor:
     """Nearly nothing becomes nothing and nearly all becomes all, so that faint noise does not count as an outline."""
     return ((ink - 0.1) / 0.8).clamp(0, 1)
 

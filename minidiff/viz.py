@@ -148,8 +148,15 @@ def show(image, alt: str) -> Shown:
         image.savefig(file, format="png", dpi=2 * SCREEN)
         few = Image.open(file).convert("RGB").quantize(COLOURS)  # a quarter of the bytes, and no eye sees it
         return Shown(png_bytes(few), alt, image.get_figwidth() * SCREEN)
-    coarse = image.point(lambda value: min(255, STEP * round(value / STEP)))  # half the bytes, likewise
-    return Shown(png_bytes(coarse), alt, image.width * SCREEN / image.info.get("dpi", (SCREEN, SCREEN))[0])
+    coarse = image
+    if image.mode in ("L", "RGB"):  # elsewhere a value is no brightness
+        coarse = image.point(lambda value: min(255, STEP * round(value / STEP)))  # half the bytes, likewise
+    return Shown(png_bytes(coarse), alt, page_width(image))
+
+
+def page_width(image: Image.Image) -> float:
+    """How wide it stands on a web page, in that page's pixels: a picture of twice the density at half its width."""
+    return image.width * SCREEN / image.info.get("dpi", (SCREEN, SCREEN))[0]
 
 
 def png_bytes(image: Image.Image, settings: dict | None = None) -> bytes:

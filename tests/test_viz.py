@@ -113,6 +113,12 @@ def test_what_is_shown_carries_its_alternative_text_and_the_picture():
     assert there.shape == meant.shape and np.abs(there - meant).max() <= viz.STEP // 2
 
 
+def test_a_picture_with_a_palette_is_shown_in_its_colours():
+    image = viz.grid(torch.linspace(-1, 1, 3 * 64).view(1, 3, 8, 8)).quantize(16)
+    png = b64decode(re.search(r"base64,([^\"]+)", viz.show(image, "colours").html)[1])
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(png)).convert("RGB")), np.asarray(image.convert("RGB")))
+
+
 def test_a_plot_has_a_legend_for_several_curves():
     figure = viz.plot({"mine": ([1, 2], [3, 4]), "theirs": ([1, 2], [4, 3])}, "step", "loss", log="xy")
     axes = figure.axes[0]

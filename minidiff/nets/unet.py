@@ -96,7 +96,7 @@ class UNet(nn.Module):
         if side and x.shape[2:] != (side, side):
             raise ValueError(f"this network has side={side}, got {tuple(x.shape[2:])}")
         h, saved = self.stem(x), []
-        if side:
+        if self.places:
             h = h + self.places[0]
         for layer in self.down:
             if isinstance(layer, ResBlock):
@@ -104,7 +104,7 @@ class UNet(nn.Module):
                 saved.append(h)
             else:
                 h = layer(h)
-        if side:
+        if self.places:
             h = h + self.places[1]
         first, attention, second = self.middle
         return second(attention(first(h, emb), ctx), emb), saved

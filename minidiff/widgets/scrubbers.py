@@ -255,7 +255,7 @@ class WordHeat(Player):
                 for layer in layers
                 for step in steps
             ],
-            still_width=min(640, still.width // 2),
+            still_width=min(640, round(viz.page_width(still))),
         )
 
 
