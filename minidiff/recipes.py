@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -438,8 +437,7 @@ def card(recipe: Recipe, state, full: bool, quality: dict) -> dict:
         "images": state.images,
         "seconds": round(state.seconds),
         "format": str(state.format),
-        "hardware": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
-        + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""),
+        "hardware": state.hardware,
         "torch": torch.__version__,
         "quality": quality,
     }

@@ -6,6 +6,7 @@ import copy
 import json
 import math
 import os
+import platform
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -63,6 +64,7 @@ class State:
     seconds: float
     images_per_second: float
     format: Format
+    hardware: str
     objective: nn.Module
     ema: nn.Module
 
@@ -72,6 +74,13 @@ def best_device() -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _hardware(device: torch.device, world: int) -> str:
+    threads = torch.get_num_threads()
+    told = f"{platform.machine()}, {os.cpu_count()} cores, {world} process{'es' if world > 1 else ''}"
+    told += f" of {threads} thread{'s' if threads > 1 else ''}"
+    return told + (f", {torch.cuda.get_device_name(device)}" if device.type == "cuda" else "")
 
 
 def measure_format(objective: nn.Module, batch, tries: int = 5) -> tuple[Format, dict[Format, float]]:
@@ -164,10 +173,10 @@ def train(
 
     start = last_save = time.monotonic()
     done, images, before = 0, 0, 0.0
-    saved = None
+    saved, hardware = None, _hardware(device, world)
     if resume and path is not None and Path(path).is_file():
         saved = checkpoint.load(path)
-        done, images, before, format = _restore(saved, objective, average, path)
+        done, images, before, format, hardware_then = _restore(saved, objective, average, path)
     skip = done * accumulate
     stream = batches.at(batches.start + skip) if isinstance(batches, Batches) else islice(batches, skip, None)
     if format is None:
@@ -190,7 +199,7 @@ def train(
     drawn = 0
     finished = done >= steps if steps else before >= seconds
     if finished:  # by the run that is resumed
-        yield State(done, steps, math.nan, images, before, 0.0, format, objective, average)
+        yield State(done, steps, math.nan, images, before, 0.0, format, hardware_then, objective, average)
     while not finished:
         total, seeds = 0.0, []
         for _ in range(accumulate):
@@ -220,7 +229,7 @@ def train(
         rate = drawn / (time.monotonic() - began)
         bar.update()
         bar.set_postfix_str(f"loss {total:.4f}, {rate:,.0f} images/s" + _left(seconds, now), refresh=False)
-        state = State(done, steps, total, images + drawn, now, rate, format, objective, average)
+        state = State(done, steps, total, images + drawn, now, rate, format, hardware, objective, average)
         finished = done >= steps if steps else now >= seconds
         if path is not None and rank == 0 and (finished or time.monotonic() - last_save >= save_every):
             _save(path, state, optimizer)
@@ -277,12 +286,13 @@ def _save(path: str | os.PathLike, state: State, optimizer: MuonAdamW) -> None:
             "seconds": state.seconds,
             "precision": state.format.precision,
             "channels_last": state.format.channels_last,
+            "hardware": state.hardware,
         },
     }
     checkpoint.save(path, tensors, header)
 
 
-def _restore(saved, objective, average, path) -> tuple[int, int, float, Format]:
+def _restore(saved, objective, average, path) -> tuple[int, int, float, Format, str]:
     tensors, header = saved
     if header["config"] != json.loads(json.dumps(objective.config)) or "train" not in header:
         raise checkpoint.CheckpointError(
@@ -292,7 +302,7 @@ def _restore(saved, objective, average, path) -> tuple[int, int, float, Format]:
         for module, prefix in ((objective, "model."), (average, "ema.")):
             module.load_state_dict(_under(prefix, tensors))
         at = header["train"]
-        return at["step"], at["images"], at["seconds"], Format(at["precision"], at["channels_last"])
+        return at["step"], at["images"], at["seconds"], Format(at["precision"], at["channels_last"]), at["hardware"]
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
