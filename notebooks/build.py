@@ -3,7 +3,7 @@
 notebooks/src/NAME.py (py:percent) -> notebooks/NAME.ipynb, executed from a clean kernel, with its pictures.
 NAMES may be beginnings, such as 03. --text executes nothing: it takes over changed text and keeps all outputs,
 for which the code must be the same. --check executes nothing either: it names each notebook whose cells differ
-from its source, and then exits with 1.
+from its source, and then exits with 1. Lesson 12 tells more where MINIDIFF_DATA has CIFAR-10.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ HERE = Path(__file__).resolve().parent
 CELL_LIMIT = 300  # seconds; a lesson is to take three minutes as a whole
 VIEW = "application/vnd.jupyter.widget-view+json"
 CONTROL = "[A control: it appears when this cell is run.]"
+LEFT_OUT = "# left out when stored"  # the comment of a cell whose pictures nobody gave us leave to hand out
+NO_PICTURE = "[Photographs without a licence: they appear when this cell is run, and are not stored here.]"
 METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -77,6 +79,8 @@ def execute(notebook: nbformat.NotebookNode) -> None:
         cell.metadata = nbformat.from_dict({})
         if cell.cell_type == "code":
             cell.outputs = [output for output in map(still, cell.outputs) if output is not None]
+            if LEFT_OUT in cell.source:
+                leave_out(cell)
 
 
 def keep_outputs(notebook: nbformat.NotebookNode, path: Path) -> None:
@@ -99,6 +103,13 @@ def still(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
     if "metadata" in output:
         output.metadata = nbformat.from_dict({})
     return output
+
+
+def leave_out(cell: nbformat.NotebookNode) -> None:
+    """A line of text in place of each picture of the cell; what it printed stays."""
+    for output in cell.outputs:
+        if "data" in output:
+            output.data = nbformat.from_dict({"text/plain": NO_PICTURE})
 
 
 def difference(source: Path) -> str | None:

@@ -54,7 +54,7 @@ def outputs(source: Path) -> list:
 
 
 def test_there_are_lessons():
-    assert [int(source.name[:2]) for source in LESSONS] == [*range(12)]  # 12 is not written yet
+    assert [int(source.name[:2]) for source in LESSONS] == [*range(13)]
 
 
 @page
@@ -233,6 +233,18 @@ def test_controls_become_text_and_progress_bars_go():
     bar = nbformat.v4.new_output("display_data", view | {"text/plain": "  0%|          | 0/9 [00:00<?, ?step/s]"})
     assert build.still(control).data == {"text/plain": build.CONTROL}
     assert build.still(bar) is None
+
+
+def test_pictures_that_may_not_be_handed_out_are_left_out():
+    printed = nbformat.v4.new_output("stream", text="66%")
+    picture = nbformat.v4.new_output("display_data", {"text/html": "<img alt='a frog' src='data:...'>"})
+    cell = nbformat.v4.new_code_cell(f"display(frog)  {build.LEFT_OUT}", outputs=[printed, picture])
+    build.leave_out(cell)
+    assert [cell.outputs[0].text, cell.outputs[1].data] == ["66%", {"text/plain": build.NO_PICTURE}]
+
+    lesson = next(source for source in LESSONS if source.name.startswith("12"))
+    marked = [cell for cell in cells(lesson, "code") if build.LEFT_OUT in cell.source]
+    assert len(marked) == 2 and not any("img" in str(cell.outputs) for cell in marked)
 
 
 def test_a_lesson_that_fails_leaves_the_old_notebook(tmp_path, monkeypatch, capsys):

@@ -937,5 +937,5 @@ for scale in (1, 2):
 # ---
 #
 # Exercises: [11 · Judging images](../exercises/11_judging_images.ipynb).
-# Next: 12 · Colour photos, which is not written yet.
+# Next: [12 · Colour photos](12_colour_photos.ipynb).
 # See also the [map of the course](map.ipynb) and the [glossary](glossary.ipynb).

@@ -16,6 +16,7 @@
 # | `logsnr` | the logarithm of `(alpha / sigma)^2`, the signal-to-noise ratio | [02](02_adding_noise.ipynb) |
 # | `level` | how noisy, from 0 to 1, the same under every process: the angle of `alpha` and `sigma` | [02](02_adding_noise.ipynb) |
 # | `v`, `u` | two mixtures of `x0` and `eps` that a network can learn: `alpha eps - sigma x0`, and the slope `dxt/dt` | [03](03_learning_to_denoise.ipynb) |
+# | `sigma_data` | the standard deviation of the data, by which a network is fed and asked in unit size | [12](12_colour_photos.ipynb) |
 # | `target` | which of `x0`, `eps`, `v` and `u` a network is trained to answer with | [03](03_learning_to_denoise.ipynb) |
 # | `eta` | how much fresh noise a move adds: 0 is DDIM, 1 is DDPM | [04](04_sampling_step_by_step.ipynb) |
 # | `nfe` | number of function evaluations: how often a walk asks the network | [05](05_faster_samplers.ipynb) |
@@ -32,6 +33,7 @@
 # | **adherence** | The share of pictures that show what their prompt asked for, as a judge sees it. | [08](08_prompting.ipynb) |
 # | **attention** | Each element asks all others, weighs them by how well they fit, and takes the weighted mean of what they say. | [06](06_words_to_vectors.ipynb) |
 # | **attribute** | One thing that can be said of a painted digit: digit, ink, paper, stroke, lean, size or place. | [08](08_prompting.ipynb) |
+# | **augmentation** | Changing training pictures by chance in ways that leave what they show, such as a mirror. | [12](12_colour_photos.ipynb) |
 # | **autoencoder** | Two networks: one turns a picture into a short code, the other turns it back. Nothing orders the codes. | [09](09_latent_space.ipynb) |
 # | **averaged weights (EMA)** | A running mean of the weights during training. It draws better than the last weights do. | [03](03_learning_to_denoise.ipynb) |
 # | **batch** | The examples that one training step looks at together. | [01](01_pixels_and_networks.ipynb) |
@@ -77,6 +79,7 @@
 # | **peak** | The largest value of a feature among all words: how a block of the U-Net hears the prompt. | [07](07_text_to_image.ipynb) |
 # | **posterior** | Where `xs` was, if both `x0` and `xt` are known. | [04](04_sampling_step_by_step.ipynb) |
 # | **precision, recall** | The share of drawn pictures that lie among real ones; the share of real ones that lie among drawn ones. | [11](11_judging_images.ipynb) |
+# | **preconditioning** | Scaling what a network is shown and what it is asked for, so that both have unit size. | [12](12_colour_photos.ipynb) |
 # | **process** | A way from data to noise: the two curves `alpha` and `sigma` over time. | [02](02_adding_noise.ipynb) |
 # | **prompt** | The words that say what to draw. | [00](00_start_here.ipynb) |
 # | **PSNR** | How near two pictures are, in decibels. Higher is nearer. | [09](09_latent_space.ipynb) |

@@ -64,7 +64,7 @@ viz.show(
 # - **Latents**: the same walk in a smaller space, with a VAE at its end: [09](09_latent_space.ipynb).
 # - **Editing**: change, complete and vary a given picture, by the same loop: [10](10_editing.ipynb).
 # - **Judging**: how good the pictures are, and how each measure can be fooled: [11](11_judging_images.ipynb).
-# - **Photographs**: all of it once more, in colour: 12, not written yet.
+# - **Photographs**: all of it once more, in colour: [12](12_colour_photos.ipynb).
 #
 # Somebody has to say whether a picture shows what was asked for. The **judge** measures it from the pixels.
 # Here is what it sees in the picture above.
@@ -91,7 +91,7 @@ for (name, values), value in zip(ATTRIBUTES.items(), seen, strict=True):
 # | **09** | **[Latent space](09_latent_space.ipynb)** | draw in a smaller space than pixels |
 # | **10** | **[Editing](10_editing.ipynb)** | change, complete and vary given pictures |
 # | **11** | **[Judging images](11_judging_images.ipynb)** | measure quality, and see how each measure can be fooled |
-# | 12 | Colour photos, not written yet | do all of this with photographs |
+# | **12** | **[Colour photos](12_colour_photos.ipynb)** | draw photographs, and say what they cost and what they prove |
 #
 # Every lesson is a notebook of its own. Each starts from shipped weights, so the order is yours to choose.
 # The order of the numbers asks for nothing that was not shown before.
