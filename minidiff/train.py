@@ -77,6 +77,7 @@ def best_device() -> torch.device:
 
 
 def _hardware(device: torch.device, world: int) -> str:
+    """What trains, in words, as a card tells it."""
     threads = torch.get_num_threads()
     told = f"{platform.machine()}, {os.cpu_count()} cores, {world} process{'es' if world > 1 else ''}"
     told += f" of {threads} thread{'s' if threads > 1 else ''}"
@@ -176,7 +177,7 @@ def train(
     saved, hardware = None, _hardware(device, world)
     if resume and path is not None and Path(path).is_file():
         saved = checkpoint.load(path)
-        done, images, before, format, hardware_then = _restore(saved, objective, average, path)
+        done, images, before, format, trained_on = _restore(saved, objective, average, path)
     skip = done * accumulate
     stream = batches.at(batches.start + skip) if isinstance(batches, Batches) else islice(batches, skip, None)
     if format is None:
@@ -199,7 +200,7 @@ def train(
     drawn = 0
     finished = done >= steps if steps else before >= seconds
     if finished:  # by the run that is resumed
-        yield State(done, steps, math.nan, images, before, 0.0, format, hardware_then, objective, average)
+        yield State(done, steps, math.nan, images, before, 0.0, format, trained_on, objective, average)
     while not finished:
         total, seeds = 0.0, []
         for _ in range(accumulate):

@@ -326,6 +326,15 @@ def test_a_finished_training_resumed_yields_its_last_state_and_writes_nothing(tm
     assert path.read_bytes() == before
 
 
+def test_a_finished_training_keeps_the_name_of_the_hardware_that_did_it(tmp_path, monkeypatch):
+    path = tmp_path / "a.safetensors"
+    end = last(train(Line(), tiny.stream(), 2, path=path, **QUIET))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 77)
+    assert "77 threads" in last(train(Line(), tiny.stream(), 1, **QUIET)).hardware
+    (state,) = train(Line(), tiny.stream(), 2, path=path, resume=True, **QUIET)
+    assert state.hardware == end.hardware and "77" not in state.hardware
+
+
 def test_without_resume_the_file_is_begun_anew(tmp_path):
     path = tmp_path / "a.safetensors"
     last(train(tiny.model(), tiny.stream(), 2, path=path, **QUIET))
