@@ -11,7 +11,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 UV = $(shell uv --version >/dev/null 2>&1 && echo uv || echo $(VENV)/bin/uv)
 INSTALL = $(UV) pip install --python $(PY)
 
-.PHONY: help lab test test-all test-lowest setup lint format notebooks lock clean
+.PHONY: help lab test test-all browse test-lowest setup lint format notebooks lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -25,6 +25,9 @@ test: $(VENV)/.test ## set up, then run the tests
 test-all: $(VENV)/.test ## the slow tests, then every notebook from top to bottom
 	$(PY) -m pytest -m slow $(ARGS)
 	$(PY) -m pytest -p nbval --nbval-lax --nbval-current-env --nbval-cell-timeout=600 --timeout=900 notebooks/*.ipynb
+
+browse: $(VENV)/.test ## every lesson in JupyterLab in a real browser, 20 minutes
+	$(PY) tests/browse.py $(ARGS)
 
 test-lowest: $(VENV)/.made ## the tests with the oldest versions that pyproject.toml allows
 	$(UV) venv -q --clear --python $(PY) .venv-lowest

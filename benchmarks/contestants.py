@@ -42,7 +42,7 @@ class Minidiff:
 
     def __init__(self):
         recipe = recipes.RECIPES["mnist"]
-        self.model, self.batches = recipe.objective(), recipe.batches(True)
+        self.model, self.batches = recipe.objective(), recipe.stream(True)
         self.options = {k: v for k, v in recipe.options.items() if k not in ("steps", "seconds")}
 
     @property

@@ -34,10 +34,10 @@ def main() -> None:
     prompts, asked = recipes.painted_prompts(args.samples, "seen")
     options = {k: v for k, v in recipe.options.items() if k != "steps"}
     times, kept = [share * args.seconds for share in SHARES], []
-    for state in train(words.objective(), words.batches(True), device="cpu", **words.options):
+    for state in train(words.objective(), words.stream(True), device="cpu", **words.options):
         pass
     before, model = state.seconds, recipes.painted_model((3, 32, 32), encoder=state.ema.encoder)
-    for state in train(model, recipe.batches(True), seconds=args.seconds - before, device="cpu", **options):
+    for state in train(model, recipe.stream(True, 64), seconds=args.seconds - before, device="cpu", **options):
         if before + state.seconds >= times[len(kept)] and len(kept) < len(times) - 1:
             kept.append((before + state.seconds, state.images, copy.deepcopy(state.ema)))
     kept.append((before + state.seconds, state.images, state.ema))

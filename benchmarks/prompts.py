@@ -1,6 +1,6 @@
 """What painted digits obey: full prompts, new combinations, negative prompts, inpainting; pixels against latents.
 
-Draws with the shipped weights, 10 steps at guidance 2 (20 network calls a picture), and judges every attribute.
+Draws with the shipped weights, 20 network calls a picture (recipes.BEST), and judges every attribute.
 Pixel and latent model take turns in the timing. The first prompts of the first model become a picture, unchosen.
 About 4 minutes.
 
@@ -21,6 +21,8 @@ from minidiff import TextToImage, data, metrics, painted, recipes, viz
 
 from . import common
 
+WALK = recipes.WALKS[recipes.BEST]
+
 NEGATIVE = "red"
 
 
@@ -29,7 +31,7 @@ def full_prompts(model: TextToImage, judge: metrics.Judge, liken: metrics.Likene
     result = {}
     for inks in ("seen", "unseen"):
         prompts, asked = recipes.painted_prompts(n, inks)
-        drawn = recipes.draw_many(model, prompts)
+        drawn = recipes.draw_many(model, prompts, **WALK)
         result[inks] = metrics.adherence_by_attribute(asked, judge(drawn))
         if inks == "seen":
             result["likeness"] = vars(liken(drawn))
@@ -46,7 +48,7 @@ def negative_prompt(model: TextToImage, judge: metrics.Judge, n: int) -> dict:
     prompts, asked = [painted.full_caption(row) for row in rows.tolist()], rows
     result = {}
     for negative in ("", NEGATIVE):
-        seen = judge(recipes.draw_many(model, prompts, negative=negative))
+        seen = judge(recipes.draw_many(model, prompts, negative=negative, **WALK))
         share = float((seen[:, painted.INK] == red).float().mean())
         result[negative or "none"] = {"red": share} | metrics.adherence_by_attribute(asked, seen)
     return result
@@ -67,7 +69,7 @@ def inpainting(model: TextToImage, judge: metrics.Judge, n: int) -> dict:
     for name, mask in (("frame", frame), ("upper half", upper)):
         drawn = torch.cat(
             [
-                model.inpaint(pictures[i : i + 250], mask, prompts[i : i + 250], seed=i)
+                model.inpaint(pictures[i : i + 250], mask, prompts[i : i + 250], seed=i, **WALK)
                 for i in range(0, len(prompts), 250)
             ]
         )
@@ -83,7 +85,7 @@ def timing(models: dict[str, TextToImage], rounds: int) -> dict:
     for i in range(rounds + 1):
         for name, model in models.items():
             start = time.perf_counter()
-            model.draw(prompts, seed=i)
+            model.draw(prompts, seed=i, **WALK)
             if i:  # the first round warms up
                 seconds[name].append(time.perf_counter() - start)
     first = next(iter(seconds.values()))
@@ -100,7 +102,7 @@ def main() -> None:
 
     here, judge, liken = common.machine(), metrics.Judge.load(), recipes.painted_likener(args.samples)
     models = {name: TextToImage.load(name) for name in args.models}
-    result: dict = {"n": args.samples, "timing": timing(models, args.rounds), "models": {}}
+    result: dict = {"n": args.samples, "sampler": recipes.BEST, "timing": timing(models, args.rounds), "models": {}}
     for name, model in models.items():
         told = result["models"][name] = full_prompts(model, judge, liken, args.samples)
         told |= {"negative": negative_prompt(model, judge, args.samples)}
@@ -122,7 +124,7 @@ def main() -> None:
             )
     common.save(args.out, args, here, result)
     shown, _ = recipes.painted_prompts(15, "seen")
-    drawn = next(iter(models.values())).draw(shown, seed=0)
+    drawn = next(iter(models.values())).draw(shown, seed=0, **WALK)
     sheet = viz.captioned(drawn, [textwrap.fill(prompt, 24) for prompt in shown], columns=5, scale=4)
     viz.save_png(sheet.quantize(viz.COLOURS), args.out.with_suffix(".png"))
 

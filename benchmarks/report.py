@@ -162,8 +162,8 @@ def prompts(r: dict) -> str:
     ]
     head += ["known pixels exact", "Frechet distance (floor)", "precision", "recall", "64 pictures, s", "times as fast"]
     about = (
-        f"\n\nn = {r['n']:,} of each kind, 500 inpainted. Likeness to real painted digits on the features of "
-        "{features}; reference {reference}.".format(**next(iter(models.values()))["likeness"])
+        f"\n\nn = {r['n']:,} of each kind, 500 inpainted, by {r['sampler']}. Likeness to real painted digits on the "
+        "features of {features}; reference {reference}.".format(**next(iter(models.values()))["likeness"])
     )
     return text + "\n\n" + table(head, rows) + about + origin(r)
 
@@ -215,6 +215,24 @@ def widgets(r: dict) -> str:
     return table(["what", "measured", "goal"], rows) + origin(r)
 
 
+def gpu(r: dict) -> str:
+    m, t = r["mnist"], r["training"]["eager"]
+    names = ["guidance 1", "guidance 2"]
+    rows = [
+        [name, f"{m['quality'][name]['adherence']:.1%}", f"{m['quality'][name]['frechet distance']:.3f}"]
+        for name in names
+    ]
+    text = table(["`mnist` recipe", "adherence", "Frechet distance"], rows)
+    text += (
+        f"\n\nTrained for {m['seconds']:.0f} s, the start of its workers included: {m['steps']:,} steps of "
+        f"{m['batch']} digits, in {m['format']}. n = {m['quality']['n']:,}, floor {m['quality']['floor']:.3f}.\n\n"
+    )
+    mine, theirs = r["training"]["parameters"]
+    row = [[f"{mine:,} and {theirs:,}", *compared(t)]]
+    head = ["parameters of minidiff and diffusers", "minidiff, images/s", "diffusers, images/s", "ratio"]
+    return text + table(head, row) + f"\n\nBatches of {r['training']['batch']}, on one {r['gpu']}." + origin(r)
+
+
 TABLES = {
     "quality": quality,
     "peers": peers,
@@ -225,6 +243,7 @@ TABLES = {
     "prompts": prompts,
     "guidance": guidance,
     "widgets": widgets,
+    "gpu": gpu,
 }
 
 

@@ -1,4 +1,7 @@
-"""One safetensors file a model: weights, the configuration to rebuild it and its card. Never pickle."""
+"""One safetensors file a model: weights, the configuration to rebuild it and its card. Never pickle.
+
+Of the shipped ones `latent` borrows its VAE from the file of that.
+"""
 
 from __future__ import annotations
 
@@ -78,10 +81,27 @@ def load(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict]:
     return tensors, header
 
 
-def save_model(path: str | os.PathLike, model: nn.Module, card: dict, dtype: torch.dtype = torch.float16) -> Path:
-    """Save a module that keeps `config`, with its card, in `dtype` for shipping."""
+def save_model(
+    path: str | os.PathLike,
+    model: nn.Module,
+    card: dict,
+    dtype: torch.dtype = torch.float16,
+    borrowed: dict[str, str] | None = None,
+) -> Path:
+    """Save a module that keeps `config`, with its card, in `dtype` for shipping.
+
+    borrowed: {part: name of shipped weights}, for a part that is kept as it was trained, such as {"vae": "vae"}. It
+    is left out here and taken from that file when the model is loaded, which fails if that file has changed since.
+    """
     tensors = {k: v.to(dtype) if v.is_floating_point() else v for k, v in model.state_dict().items()}
-    return save(path, tensors, {"config": model.config, "card": card})
+    header: dict = {"config": model.config, "card": card}
+    for part, name in (borrowed or {}).items():
+        theirs = load(WEIGHTS / f"{name}.safetensors")[0]
+        mine = {k.removeprefix(f"{part}."): tensors.pop(k) for k in list(tensors) if k.startswith(f"{part}.")}
+        if mine.keys() != theirs.keys() or not all(torch.equal(mine[k], t) for k, t in theirs.items()):
+            raise CheckpointError(f"the {part} is not that of {name}.safetensors, so it cannot be left out of {path}.")
+        header.setdefault("borrowed", {})[part] = [name, _checksum(theirs, name)]
+    return save(path, tensors, header)
 
 
 def build(cls: type, path: str | os.PathLike, tensors: dict[str, Tensor], config: dict) -> nn.Module:
@@ -131,9 +151,25 @@ def load_model(cls: type, path: str | os.PathLike) -> tuple[nn.Module, dict]:
     """
     path = shipped(path)
     tensors, header = load(path)
+    tensors |= _borrowed(path, header.get("borrowed", {}))
     if any(name.startswith("ema.") for name in tensors):
         tensors = {name.removeprefix("ema."): t for name, t in tensors.items() if name.startswith("ema.")}
     return build(cls, path, tensors, header["config"]), header.get("card", {})
+
+
+def _borrowed(path: Path, parts: object) -> dict[str, Tensor]:
+    """The tensors that `save_model` left out, from the shipped files that hold them."""
+    tensors: dict[str, Tensor] = {}
+    try:
+        wanted = [(part, Path(name).name, checksum) for part, (name, checksum) in parts.items()]
+    except (AttributeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} does not say clearly what it borrows: {str(parts)[:100]}.") from error
+    for part, name, checksum in wanted:
+        theirs = load(WEIGHTS / f"{name}.safetensors")[0]
+        if _checksum(theirs, name) != checksum:
+            raise CheckpointError(f"{path} goes with another {name}.safetensors than is there now. Train it again.")
+        tensors |= {f"{part}.{k}": t for k, t in theirs.items()}
+    return tensors
 
 
 def shipped(name: str | os.PathLike) -> Path:

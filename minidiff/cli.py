@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import multiprocessing
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 EPILOG = """examples:
@@ -98,12 +100,17 @@ def parser() -> argparse.ArgumentParser:
         "  minidiff train mnist                     into runs/mnist/\n"
         "  minidiff train mnist --resume            go on after an interruption\n"
         "  minidiff train mnist --data sample       on the embedded digits\n"
-        "  torchrun --nproc-per-node 2 -m minidiff.cli train mnist",
+        "  torchrun --nproc-per-node 2 -m minidiff.cli train mnist\n"
+        "  minidiff train mnist --batch-size 512 --seconds 25 --compile    on a GPU",
     )
     p.add_argument("recipe", help=f"one of {', '.join(RECIPE_NAMES)}")
     p.add_argument("--data", choices=["full", "sample"], default="full", help="all of MNIST, or the embedded digits")
     p.add_argument("--download", action="store_true", help="fetch MNIST or CIFAR-10 if it is not there")
-    p.add_argument("--steps", type=positive, help="other than the recipe's")
+    length = p.add_mutually_exclusive_group()
+    length.add_argument("--steps", type=positive, help="other than the recipe's")
+    length.add_argument("--seconds", type=positive, help="train by the clock, in place of steps")
+    p.add_argument("--batch-size", type=positive, help="pictures a step, other than the recipe's")
+    p.add_argument("--compile", action="store_true", help="by torch.compile: a minute at first, then faster")
     p.add_argument("--out", type=Path, help="folder (default: runs/RECIPE)")
     p.add_argument("--resume", action="store_true", help="go on from the checkpoint in the folder")
     p.set_defaults(run=run_train)
@@ -260,20 +267,27 @@ def run_train(args) -> int:
     if state_file.exists() and not args.resume:
         raise ValueError(f"{state_file} is there already. Go on with --resume, or choose another --out.")
     options = recipe.options | ({"steps": args.steps} if args.steps else {})
+    if args.seconds:
+        options |= {"steps": None, "seconds": float(args.seconds)}
     torch.manual_seed(recipe.seed)
-    model, stream = recipe.objective().to(best_device()), recipe.batches(full)
+    model, stream = recipe.objective().to(best_device()), recipe.stream(full, args.batch_size)
 
     first = next(iter(stream)).to(best_device())
+    if best_device().type == "cuda" and "fork" in multiprocessing.get_all_start_methods():
+        stream = replace(stream, workers=min(8, max(1, (os.cpu_count() or 2) // 2)))
     fmt, seconds = choose_format(model, first)
     leads = int(os.environ.get("RANK", 0)) == 0
     if leads:
         print(f"{recipe.name}: {recipe.about}")
-        print(f"{options['steps']:,} steps of {first.total} images on {best_device()}, in {fmt}.")
-        done = checkpoint.load(state_file)[1]["train"]["step"] if state_file.exists() else 0
-        left = max(0, options["steps"] - done)
-        rest = f"The {left:,} that are left take" if done else "That takes"
-        print(f"{rest} about {_time(left * seconds * 1.15)} here. Ctrl-C stops; --resume goes on.")
-    for state in train(model, stream, **options, format=fmt, path=state_file, resume=args.resume):
+        amount = f"{options['steps']:,} steps" if options["steps"] else f"{args.seconds:,} s"
+        print(f"{amount} of {first.total} images a step on {best_device()}, in {fmt}.")
+        if options["steps"]:
+            done = checkpoint.load(state_file)[1]["train"]["step"] if state_file.exists() else 0
+            left = max(0, options["steps"] - done)
+            rest = f"The {left:,} that are left take" if done else "That takes"
+            print(f"{rest} about {_time(left * seconds * 1.15)} here. Ctrl-C stops; --resume goes on.")
+    options |= {"format": fmt, "compile": args.compile, "path": state_file, "resume": args.resume}
+    for state in train(model, stream, **options):
         pass
     if not leads:
         return 0
@@ -281,7 +295,7 @@ def run_train(args) -> int:
     ema = state.ema.cpu().eval()
     recipe.finish(ema, full)
     made = card(recipe, state, full, recipe.measure(ema))
-    checkpoint.save_model(weights_file, ema, made)
+    checkpoint.save_model(weights_file, ema, made, borrowed=recipe.borrowed)
     print(json.dumps(made, indent=2))
     print(f"Wrote {weights_file}.")
     return 0

@@ -7,6 +7,7 @@ import math
 import os
 import socket
 import struct
+import sys
 import tarfile
 import zipfile
 import zlib
@@ -21,6 +22,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, Int, Int64, UInt8
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from .process import Process
 
@@ -335,16 +337,36 @@ class Batch:
         return torch.Generator(self.x0.device).manual_seed(self.seed)
 
 
+@dataclass(frozen=True)
+class _Numbered(Dataset):
+    """Batches as a torch Dataset: item i is batch i."""
+
+    batch: Callable[[int], Batch]
+
+    def __getitem__(self, i: int) -> Batch:
+        return self.batch(i)
+
+
 @dataclass(frozen=True, eq=False)
 class Batches:
-    """An endless stream that can be entered anywhere: iter() starts at batch `start`, at(k) at batch k."""
+    """An endless stream that can be entered anywhere: iter() starts at batch `start`, at(k) at batch k.
+
+    workers: processes that make the same batches ahead of need, for a GPU that would wait for them; 0 makes each
+    batch when it is asked for. They are forked, so the batches must be made on the CPU, and not on Windows.
+    """
 
     batch: Callable[[int], Batch]
     start: int = 0
+    workers: int = 0
 
     def at(self, k: int) -> Iterator[Batch]:
         """Batch k and those after it; it costs the same for any k."""
-        return map(self.batch, itertools.count(k))
+        if not self.workers:
+            return map(self.batch, itertools.count(k))
+        settings = dict(num_workers=self.workers, prefetch_factor=4, multiprocessing_context="fork")
+        numbers = range(k, sys.maxsize)
+        own = torch.Generator()  # so that the global one is left as it was
+        return iter(DataLoader(_Numbered(self.batch), batch_size=None, sampler=numbers, generator=own, **settings))
 
     def __iter__(self) -> Iterator[Batch]:
         return self.at(self.start)

@@ -123,14 +123,19 @@ def captioned(x: Float[Tensor, "n c h w"], captions: Sequence[str], columns: int
 
 
 class Shown:
-    """What a notebook displays for `show`: a PNG inside the page, with its alternative text."""
+    """What a notebook displays for `show`: the picture inside the page, with its alternative text.
 
-    def __init__(self, png: bytes, alt: str, width: float):
-        self.png, self.alt, self.width = png, alt, width
+    As WebP without loss, two thirds of a PNG.
+    """
+
+    def __init__(self, image: Image.Image, alt: str, width: float):
+        file = io.BytesIO()
+        image.convert("RGB").save(file, "WEBP", lossless=True)
+        self.webp, self.alt, self.width = file.getvalue(), alt, width
 
     @property
     def html(self) -> str:
-        source = f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
+        source = f"data:image/webp;base64,{base64.b64encode(self.webp).decode()}"
         about = f'alt="{html.escape(self.alt)}" width="{self.width:.0f}" style="max-width: 100%"'
         return f'<img {about} src="{source}">'
 
@@ -147,11 +152,11 @@ def show(image, alt: str) -> Shown:
         file = io.BytesIO()
         image.savefig(file, format="png", dpi=2 * SCREEN)
         few = Image.open(file).convert("RGB").quantize(COLOURS)  # a quarter of the bytes, and no eye sees it
-        return Shown(png_bytes(few), alt, image.get_figwidth() * SCREEN)
+        return Shown(few, alt, image.get_figwidth() * SCREEN)
     coarse = image
     if image.mode in ("L", "RGB"):  # elsewhere a value is no brightness
         coarse = image.point(lambda value: min(255, STEP * round(value / STEP)))  # half the bytes, likewise
-    return Shown(png_bytes(coarse), alt, page_width(image))
+    return Shown(coarse, alt, page_width(image))
 
 
 def page_width(image: Image.Image) -> float:

@@ -30,6 +30,7 @@ OBEYED = {"seen": SHARES, "unseen": SHARES, "likeness": LIKE}
 OBEYED |= {"negative": {"none": SHARES | {"red": 0.1}, "red": SHARES | {"red": 0.0}}}
 OBEYED |= {"inpainting": {mask: SHARES | {"exact": True} for mask in ("frame", "upper half")}}
 GUIDED = {"sampler": "ddim", "steps": 10, "calls": 20.0, "cfg_scale": 2.0, "shares": SHARES} | LIKE
+DIGITS = {"adherence": 0.99, "frechet distance": 0.1}
 RESULTS = {
     "quality": ABOUT | JUDGED | {"training": TRAINING, "draws": [DRAW, DRAW]},
     "peers": ABOUT | JUDGED | {"few_floor": FLOOR, "recipes": [MINE, MINE | {"draws": [UNASKED]}]},
@@ -52,7 +53,19 @@ RESULTS = {
     "judge": ABOUT | {"n": 10, "on": "painted", "shares": SHARES, "confusion": CONFUSION},
     "painted": ABOUT | {"n": 10, "format": "float32", "rows": [{"seconds": 60.0, "images": 9000, "shares": SHARES}]},
     "prompts": ABOUT
-    | {"n": 10, "timing": {"painted": {"seconds": SPREAD, "ratio": SPREAD}}, "models": {"painted": OBEYED}},
+    | {
+        "n": 10,
+        "sampler": "a walk",
+        "timing": {"painted": {"seconds": SPREAD, "ratio": SPREAD}},
+        "models": {"painted": OBEYED},
+    },
+    "gpu": ABOUT
+    | {
+        "gpu": "a GPU",
+        "mnist": TRAINING
+        | {"batch": 512, "quality": {"n": 10, "floor": 1.0, "guidance 1": DIGITS, "guidance 2": DIGITS}},
+        "training": {"parameters": [1, 2], "batch": 512, "eager": SPEED},
+    },
     "guidance": ABOUT | {"model": "painted", "n": 10, "guidance": [GUIDED], "steps": [GUIDED]},
 }
 

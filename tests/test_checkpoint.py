@@ -523,3 +523,44 @@ def test_unknown_names_are_answered_with_the_known_ones():
     with pytest.raises(CheckpointError) as caught:
         TextToImage.load("minst")
     readable(caught.value, "'minst'", "mnist", "digits")
+
+
+class Pair(nn.Module):
+    """A module with a part that stands in a shipped file."""
+
+    def __init__(self):
+        super().__init__()
+        self.config = {"class": "Pair"}
+        self.own, self.part = nn.Linear(2, 2), Small()
+
+    @classmethod
+    def from_config(cls, config: dict) -> Pair:
+        return cls()
+
+
+def test_a_borrowed_part_is_left_out_and_comes_back_from_its_own_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "WEIGHTS", tmp_path)
+    checkpoint.save_model(tmp_path / "small.safetensors", Small(), {})
+    pair = Pair()
+    pair.part.load_state_dict(checkpoint.load_model(Small, "small")[0].state_dict())
+    path = checkpoint.save_model(tmp_path / "pair.safetensors", pair, {}, torch.float16, {"part": "small"})
+    assert set(checkpoint.load(path)[0]) == {"own.weight", "own.bias"}
+    loaded, _ = checkpoint.load_model(Pair, path)
+    tiny.assert_equal(tiny.weights(loaded.part), tiny.weights(pair.part))
+
+    checkpoint.save_model(tmp_path / "small.safetensors", Small(), {})  # another one
+    with pytest.raises(CheckpointError, match=r"goes with another small\.safetensors"):
+        checkpoint.load_model(Pair, path)
+    with pytest.raises(CheckpointError, match="cannot be left out"):
+        checkpoint.save_model(path, pair, {}, torch.float16, {"part": "small"})
+    (tmp_path / "small.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="there is no checkpoint"):
+        checkpoint.load_model(Pair, path)
+
+
+@pytest.mark.parametrize("said", [3, ["part"], {"part": 3}, {"part": ["small"]}, {"part": [3, "x"]}, {"part": None}])
+def test_a_header_that_borrows_nonsense_is_one_line(tmp_path, said):
+    path = checkpoint.save(tmp_path / "a", Pair().state_dict(), {"config": {"class": "Pair"}, "borrowed": said})
+    with pytest.raises(CheckpointError) as caught:
+        checkpoint.load_model(Pair, path)
+    readable(caught.value, "borrows")

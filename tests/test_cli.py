@@ -160,8 +160,9 @@ def recipe(monkeypatch):
     def objective():
         return tiny.model()
 
+    options = dict(steps=3, warmup=1)
     made = Recipe(
-        "tiny", "ten patterns", objective, lambda full: tiny.stream(8), lambda m: {"n": 10}, dict(steps=3, warmup=1)
+        "tiny", "ten patterns", objective, lambda full, size: tiny.stream(size), lambda m: {"n": 10}, options, 8
     )
     monkeypatch.setitem(recipes.RECIPES, "tiny", made)
     return ["train", "tiny", "--data", "sample"]
@@ -176,6 +177,13 @@ def test_train_follows_a_recipe_and_writes_weights_with_their_card(recipe, here,
     assert expected.items() <= model.card.items()
     assert {"recipe", "data", "licence", "seconds", "format", "hardware", "torch"} <= set(model.card)
     assert json.dumps(model.card, indent=2) in said
+
+
+def test_train_by_the_clock_with_another_batch_size(recipe, here, capsys):
+    assert cli.main([*recipe, "--seconds", "1", "--batch-size", "12"]) == 0
+    assert "1 s of 12 images a step" in capsys.readouterr().out
+    card = tiny.TextToImage.load("runs/tiny/tiny.safetensors").card
+    assert card["images"] == 12 * card["steps"] and card["seconds"] == 1
 
 
 def test_train_does_not_overwrite_and_goes_on_when_told(recipe, here, capsys):

@@ -11,9 +11,11 @@ import math
 import os
 import socket
 import struct
+import sys
 import tarfile
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -705,6 +707,16 @@ def test_starting_at_k_is_skipping_k(n, size, start, seed, augment):
     skipped = take(start + 3, numbered(n), size, **knobs)[start:]
     for a, b in zip(skipped, take(3, numbered(n), size, start=start, **knobs), strict=True):
         assert_same(a, b)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="workers are forked")
+def test_workers_make_the_same_batches_ahead():
+    stream = data.batches(numbered(50), 7, captions=data.digit_captions, seed=3)
+    before = torch.get_rng_state()
+    ahead = replace(stream, workers=2).at(4)
+    for a, b in zip(range(12), stream.at(4), strict=False):
+        assert_same(next(ahead), b)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 @given(

@@ -33,7 +33,7 @@ def test_weights_have_a_recipe_and_a_card(path):
     assert card["name"] == recipe.name and card["about"] == recipe.about
     assert card["recipe"] == f"minidiff train {recipe.name}"
     assert card["steps"] == recipe.options["steps"] and card["seed"] == recipe.seed
-    assert card["images"] == card["steps"] * next(iter(recipe.batches(recipe.photos))).total
+    assert card["images"] == card["steps"] * next(iter(recipe.stream(recipe.photos))).total
     assert card["seconds"] > 0 and card["hardware"] and card["data"] and card["licence"] and card["quality"]["n"]
     assert {t.dtype for t in tensors.values()} == {torch.float16}
 
@@ -92,7 +92,7 @@ def test_photographs_are_shifted_and_flipped_and_stay_photographs():
 
 def test_no_photographs_are_embedded():
     with pytest.raises(ValueError, match="CIFAR-10"):
-        RECIPES["photos"].batches(False)
+        RECIPES["photos"].stream(False)
 
 
 def test_the_ink_of_a_painted_digit_is_its_handwriting():
@@ -105,7 +105,7 @@ def test_the_ink_of_a_painted_digit_is_its_handwriting():
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: recipe.name)
 def test_every_recipe_takes_a_step(recipe):
-    batch = next(iter(recipe.batches(recipe.photos)))
+    batch = next(iter(recipe.stream(recipe.photos)))
     objective = recipe.objective()
     objective(batch).backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in objective.parameters())

@@ -104,6 +104,11 @@ def test_the_classifier_overfits_one_batch():
     assert torch.equal(reader.logits(batch.x0).argmax(1), batch.labels)
 
 
+@pytest.mark.slow
+def test_a_compiled_network_learns_as_well():
+    assert fall(tiny.model(), tiny.batch(), compile=True) < 0.01
+
+
 def test_bfloat16_learns_as_well():
     assert fall(tiny.model(), tiny.batch(), format=Format("bfloat16", channels_last=True)) < 0.01
 

@@ -108,8 +108,8 @@ def test_what_is_shown_carries_its_alternative_text_and_the_picture():
     shown = viz.show(viz.picture(RAMP[0]), 'a ramp of "greys" & <more>')._repr_mimebundle_()
     assert shown["text/plain"] == '[a ramp of "greys" & <more>]'
     assert 'alt="a ramp of &quot;greys&quot; &amp; &lt;more&gt;"' in shown["text/html"]
-    png = b64decode(re.search(r"base64,([^\"]+)", shown["text/html"])[1])
-    there, meant = (np.asarray(image).astype(int) for image in (Image.open(io.BytesIO(png)), viz.picture(RAMP[0])))
+    webp = Image.open(io.BytesIO(b64decode(re.search(r"base64,([^\"]+)", shown["text/html"])[1])))
+    there, meant = (np.asarray(image.convert("RGB")).astype(int) for image in (webp, viz.picture(RAMP[0])))
     assert there.shape == meant.shape and np.abs(there - meant).max() <= viz.STEP // 2
 
 

@@ -15,7 +15,7 @@ import tiny
 import torch
 
 from minidiff import cli
-from minidiff.recipes import RECIPES, Recipe, share
+from minidiff.recipes import RECIPES, Recipe
 from minidiff.train import FORMATS, Format, TrainingError, train
 
 BATCH, STEPS = 6, 12  # of each process
@@ -48,7 +48,9 @@ def main(folder: Path) -> None:
     mine = FORMATS[int(rank)]
     sys.modules["minidiff.train"].measure_format = lambda *_: (mine, {mine: 1.0})
     options = dict(steps=4, progress=False)
-    made = Recipe("tiny", "", tiny.model, lambda full: tiny.stream(share(2 * BATCH)), lambda model: {"n": 1}, options)
+    made = Recipe(
+        "tiny", "", tiny.model, lambda full, size: tiny.stream(size), lambda model: {"n": 1}, options, 2 * BATCH
+    )
     RECIPES["tiny"] = made
     assert cli.main(["train", "tiny", "--data", "sample", "--out", str(folder / "recipe")]) == 0
 

@@ -149,7 +149,7 @@ class Player:
             self.spec["texts"] = list(texts)
         if views is not None:
             self.spec["views"] = [{"name": name, "panels": list(which)} for name, which in views.items()]
-        self.still = viz.Shown(viz.png_bytes(still), alt, float(still_width or min(640, 2 * still.width)))
+        self.still = viz.Shown(still, alt, float(still_width or min(640, 2 * still.width)))
 
     @property
     def html(self) -> str:

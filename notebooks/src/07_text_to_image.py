@@ -152,8 +152,8 @@ viz.show(
 )
 
 # %% [markdown]
-# Each row follows its change, and keeps most of the rest. The colours and the place do so best.
-# Some of the threes are no threes, and *thin* comes out thinner, but not thin.
+# Each row follows its change, and keeps most of the rest. The handwriting comes out a little different in every row,
+# and one or two of the threes look odd.
 #
 # How far can that be relied on? The next cell does the same with many prompts. It changes one attribute of each, draws with the old seed,
 # and asks the judge what is different.
@@ -192,8 +192,8 @@ viz.show(
 # On the diagonal stands what was asked for. All the rest are side effects.
 #
 # Colours do not change unasked, and size and place hardly ever. (A large digit has no place of its own, so the place does change with the size.)
-# Digit, stroke and lean do. They are three views of the same few pixels, and if those are drawn anew, any of the three may come out differently.
-# Stroke and lean are also the hardest to steer, the stroke most of all.
+# Stroke and lean do, and now and then the digit. They are three views of the same few pixels, and if those are drawn anew,
+# any of the three may come out differently. Stroke and lean are also the hardest to steer.
 #
 # ## Words become vectors
 #
@@ -386,9 +386,11 @@ viz.show(
 
 # %% [markdown]
 # The network has divided the work. The paper is the same everywhere, and its colour comes by the first way.
-# Ink, size and place belong to a part of the picture, and they come by the second. So does the digit, but it is drawn better with both.
+# The digit belongs to a part of the picture. It comes mostly by the second way, and is drawn better with both.
+# The ink and the place need both. With one of the ways cut, many of them are wrong.
 #
-# One of the pictures in the third row is all yellow. The ink is yellow, as the prompt says. Of the blue paper nothing was heard.
+# Compare the two rows in the middle. In the upper one all papers are right, and most digits are wrong.
+# In the lower one no paper is right, but most digits are.
 #
 # Nobody told it to do so. It was trained to guess pictures, and this is what came of it.
 #
@@ -417,8 +419,8 @@ viz.show(
 )
 
 # %% [markdown]
-# At first the maps are frames and boxes, and have nothing to do with the seven. In pure noise a place knows little more than its own vector,
-# which says where it lies, and asks by that. Later some of the maps find the digit.
+# At first the maps are stripes and boxes, and do not show the seven. In pure noise a place knows little more than its own vector,
+# which says where it lies, and asks by that. Later some of the maps come nearer to the digit, as that of *red* does. In the end all of them fade.
 #
 # One walk can mislead. So here is the same, counted over many prompts, with the words sorted by what they speak of.
 # The left panel shows how much of all attention each kind gets.
@@ -471,17 +473,18 @@ for axes in panels:
 figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
 viz.show(
     figure,
-    "Left: place and digit fall, 'no word' rises. Right: ink and stroke rise far above "
-    "one, and in the end the digit.",
+    "Left: place and digit fall, 'no word' rises. Right: digit and ink lie above one, "
+    "the stroke from the middle on, the place below one.",
 )
 
 # %% [markdown]
 # Read it from left to right, as the walk goes.
 #
-# - At first the words of the *place* are looked at most, and the *digit* nearly as much. Then both fall:
-#   the picture itself shows where the digit is, and which.
-# - *Ink* and *stroke* are looked at, from the middle of the walk on, nearly only where the ink will be.
-#   The *digit* joins them at the end. Before, it is looked at all over the picture.
+# - At first the words of the *place* are looked at most. (A corner takes three words, a digit one.) *Place*, *digit*, *ink* and *stroke*
+#   all fall: more and more of what they say is shown by the picture itself.
+# - The *digit* is looked at more where the ink will be than elsewhere, all the way. So is the *ink*, but less and less towards the end.
+#   The *stroke* joins them in the middle of the walk.
+# - With the *place* it is the other way round. It is looked at more where no ink will be.
 # - *Paper* gets hardly any attention. We know why: it came in by the first way.
 # - "No word" rises until the end. There a place looks that has nothing to ask.
 #
@@ -495,8 +498,8 @@ viz.show(
 # Change the prompt in the middle of a walk. The first steps hear one prompt, the others hear another one, of another picture.
 # Which of the two does the end obey? That depends on when the change comes.
 #
-# Before you run the next cells, put these into an order: paper, ink, digit, place, size.
-# Which of them is settled first, and cannot be changed any more? Which can be changed longest?
+# Before you run the next cells, put these into an order: paper, ink, digit, place, size. Some may share a rank.
+# Which of them is settled first, and cannot be changed any more? Is there one that can be changed much longer than the others?
 
 # %%
 STEPS, PAIRS = 10, 40
@@ -540,7 +543,7 @@ figure = viz.plot(
 figure.axes[0].invert_xaxis()
 viz.show(
     figure,
-    "Five curves that fall from nearly 1 to 0; the paper falls first, the ink last.",
+    "Five curves that fall from nearly 1 to 0: the paper first, the rest together.",
 )
 
 # %% [markdown]
@@ -560,7 +563,8 @@ viz.show(
 
 # %% [markdown]
 # Every step hears the words, but they do not decide the same things. The paper is settled first, in the first moves of all.
-# The colour of the ink can be changed longest. At the end the words change, and the picture stays.
+# The other four are settled close together, in the middle of the walk. So few pairs show no sure order among them.
+# At the end the words change, and the picture hardly does.
 #
 # In between come pictures that obey both prompts, each in a part of it.
 # Large models show the same: early steps follow the prompt, and late ones hardly hear it
@@ -949,11 +953,12 @@ viz.show(
 # %% [markdown]
 # It is the bargain of the islands. Guidance buys obedience, and pays with variety: the two pictures of a prompt
 # become more and more alike, more than two real ones are. And beyond some scale it buys nothing any more.
-# At the highest scale some digits become blots, and fewer obey.
+# At the two highest scales fewer pictures obey in everything. What fails most is the stroke: it becomes too thin.
+# At the highest, the green three is lost in its black paper.
 #
 # Again the world is left, this time by the colours. They become fuller than any of the data.
 #
-# One thing is different. No caption of the painted digits is wrong. It is the network that is loose: without guidance, many of its pictures
+# One thing is different. No caption of the painted digits is wrong. It is the network that is loose: without guidance, some of its pictures
 # do not fit their prompt. Guidance makes up for this weakness.
 #
 # ## Guidance at some levels only
@@ -984,15 +989,15 @@ viz.show(
 )
 
 # %% [markdown]
-# Most of the loss, in variety and in true colours, comes from these two steps. Keep guidance away from them,
-# and even a strong one buys as much obedience, for a part of the price. The lowest levels make no difference.
+# Most of the loss, in variety and in true colours, comes from these two steps. Keep a strong guidance away from them,
+# and more pictures obey in everything, for a part of the price. The lowest levels make little difference.
 #
-# Alone, the two steps do turn more pictures into the digit that was asked for. But no more of them obey in everything.
+# The two steps alone pay the full price, and buy hardly anything.
 #
 # ## Play
 #
 # Where does the network look, at which step? Choose a word, then drag the slider or press the arrow keys.
-# Begin with *top*. Compare it with *bold*, and both with *seven*.
+# Begin with *top*. Compare it with *red*, and both with *seven*.
 
 # %%
 from minidiff.widgets import GuidanceExplorer, WordHeat
@@ -1050,9 +1055,9 @@ viz.show(
 # *Swapped* draws clean pictures, of anything but the prompt. The colours that were asked for are avoided.
 # *One off* draws each prompt one place too far to the right.
 #
-# The other two look healthy. *From the prompt* is guidance with a scale of one more than you think.
-# *Zeros* is the fault of the islands again: a question that the network was never asked. Here its answer happens to do little harm.
-# With another network it may do more.
+# The other two are harder to see. *From the prompt* is guidance with a scale of one more than you think.
+# *Zeros* is the fault of the islands again: a question that the network was never asked. Here its answer makes many strokes too bold,
+# and does little harm to the rest. With another network it may do something else.
 #
 # So do not look, but test. At scale 1 guidance must give the guess with words, and at scale 0 the guess without.
 
@@ -1068,7 +1073,7 @@ for name, fault in faults.items():
 # %% [markdown]
 # The two numbers say where to look:
 #
-# - **Both are 0.** The line is right. If colours are too full and strokes too hard, the scale is too high, or acts at too high levels.
+# - **Both are 0.** The line is right. If colours are too full or strokes too thin, the scale is too high, or acts at too high levels.
 # - **Wrong at both.** The two guesses are swapped, or the line starts at the wrong one of them.
 # - **Wrong at 1 only.** The words do not belong to their pictures.
 # - **Wrong at 0 only.** "Nothing" is not what it was in training. And if there was none in training, no code can mend it:
@@ -1078,6 +1083,7 @@ for name, fault in faults.items():
 #
 # Your line of guidance, measured by the judge, beside what was measured when the weights were made.
 # A share that was counted on a hundred pictures is uncertain. The cell prints by how much.
+# Where nearly all are right, this is a little too strict. One or two misses more are no sign of a fault there.
 
 # %%
 labels = real.labels[300:400].tolist()

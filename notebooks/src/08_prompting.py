@@ -216,14 +216,14 @@ for n in range(8):
 # Each column jumps in the row where its attribute is first said. Before that row it is luck.
 # So a word does not make a picture better in general. It settles the one thing that it speaks of.
 #
-# The digit dips in one row, where the ink is said and the paper is not. There some digits get paper of their own colour
-# and vanish, like the red seven above.
+# In one row the ink is said and the paper is not. There a digit can get paper of its own colour and vanish, like the red seven above.
+# That is rare: nearly all digits of that row can still be read.
 #
 # An exact hit needs all seven at once. While three of them are left to luck, exact hits stay rare.
 # That is why a short prompt disappoints somebody who has a picture in mind, and nobody else.
 #
-# The last row shows what this small model can do. Colours, size and place come out as asked nearly always.
-# Digit, stroke and lean do less often. Where a model cannot do what it is told, more words do not help.
+# The last row shows what this small model can do. Digit, colours, size and place come out as asked nearly always.
+# Stroke and lean do a little less often. Where a model misses what it was told, more words do not help.
 #
 # ## What the words leave open, the seed decides
 #
@@ -244,9 +244,9 @@ viz.show(
 )
 
 # %% [markdown]
-# The noise is where the rest comes from. With one seed the two pictures often stand in the same place, and more of them lean the same way.
-# Not always: other words lead the walk another way. (Where both numbers are high, nearly all pictures are alike,
-# and there is little to decide.)
+# The noise is where the rest comes from. With one seed the two pictures mostly stand in the same place, and mostly lean the same way.
+# Not always: other words lead the walk another way. (With the stroke both numbers are high. Most strokes are of one width,
+# and so there is less to decide.)
 #
 # So keep the seeds when you compare prompts, or you compare luck. Change the seed when the prompt is right and the picture is not.
 #
@@ -266,8 +266,8 @@ for i in (LEAN, STROKE, SIZE):
 
 # %% [markdown]
 # What the prompt leaves open is answered from the statistics of the training pictures. What was frequent there is frequent here.
-# But the shares are not equal: this model draws too many large digits and too many strokes of middling width,
-# and with guidance still more of them.
+# But the shares are not all equal: this model draws too many large digits, with guidance and without it.
+# The other differences are small enough to be chance.
 #
 # In a large model the same happens with everything that a prompt does not say: the age, the clothes, the light, the country.
 # There the habits are stereotypes, and they can be stronger than in the world itself
@@ -527,8 +527,8 @@ print(f"without guidance, read as a seven: {share(unguided, DIGIT, 'seven'):.0%}
 print("a digit in red, is heard as:", heard("a digit in red"))
 viz.show(
     viz.table(rows),
-    "Five rows of eight sevens. The first two have the same inks, the next two mostly "
-    "green and blue ones, and in the last all are red.",
+    "Five rows of eight sevens. The first two have mostly the same inks, the next two "
+    "none that is red, and in the last all are red.",
 )
 
 # %%
@@ -544,20 +544,21 @@ for axes, (name, seen) in zip(
     axes.set_title(name, fontsize=10)
 viz.show(
     figure,
-    "Four bar charts of inks. With the two negative prompts that are heard, red, "
-    "orange and black are nearly gone, and white, green and blue have grown.",
+    "Four bar charts of inks. With the two negative prompts that are heard, red and "
+    "orange are gone or nearly so, and white and blue have grown.",
 )
 
 # %% [markdown]
 # A negative prompt avoids what it names. And it does more than that.
 #
-# - **It has to be heard as it is meant.** No caption of the training said "in red". To this model "a digit in red" is any digit,
-#   and most red inks stay. The single word "red" would have done: a few captions were as bare as that.
-# - **It avoids the neighbours too.** Orange is near red, and it goes with it. So does black, which holds as little green and blue light as red does.
-#   What grows is what lies opposite: white, green, blue.
+# - **It has to be heard as it is meant.** No caption of the training said "in red". The reader takes "a digit in red" for any digit.
+#   The denoiser gets more from it than that, but some red inks stay. The single word "red" would have done: a few captions were as bare as that.
+# - **It avoids the neighbours too.** Orange is the nearest colour to red, and it is gone as well.
+#   What grows is what lies farthest from red: white and blue.
 # - **What it shares with the prompt loses its guidance.** "A red seven" moves away from red, but also from sevens.
 #   Both answers hold a seven, so their difference holds none. The seven comes as without guidance, and more of them go wrong.
-#   "A red digit" names what is not wanted and nothing else.
+#   "A red digit" names what is not wanted and nothing else. It costs a few sevens, too: the push itself does harm.
+#   At this strength the two are hard to tell apart. The next section pushes harder.
 # - **"Not" in the prompt does the opposite.** The word "red" is there, and red is what comes.
 #   Large models that compare pictures and texts know the word "not", and still often do no better with it than chance
 #   ([Alhamoud and others, 2025](https://arxiv.org/abs/2501.09425)).
@@ -603,15 +604,15 @@ for strength in (0.5, 2.0, 4.0):
 viz.show(
     viz.table(rows),
     "Six rows of digits. With more strength they get thicker, whiter and bluer, "
-    "and away from a red seven they are no sevens any more.",
+    "and fewer of them are sevens.",
 )
 
 # %% [markdown]
-# Half the strength of a negative prompt does less harm to the sevens. But some of them stay red.
+# Half the strength is enough here: no digit is red any more, and nearly all are still sevens.
 #
 # At strength 2 the pull away from "a red seven" takes back all of the pull to "a seven", and most are no sevens any more.
 # Away from "a red digit" there are more of them.
-# At strength 4 all pictures are out at sea: swollen strokes, glaring colours. In the last row no seven is left.
+# At strength 4 the pictures are out at sea: swollen strokes, glaring colours. With either negative prompt hardly a seven is left.
 #
 # ## A word that counts for more
 #
@@ -652,18 +653,18 @@ for word in ("", *(f"(bold:{weight}) " for weight in (-1, 0, 1, 1.5, 2, 3))):
     rows[name] = drawn[:6]
 viz.show(
     viz.table(rows),
-    "Seven rows of sevens on white paper. Their strokes grow with the weight; in the "
-    "last row most of them are blots.",
+    "Seven rows on white paper. The strokes of the sevens grow with the weight; in the "
+    "last row most of the paper is empty.",
 )
 
 # %% [markdown]
-# The weight works, and it is a dial. The stroke gets wider with it. At weight 0 the word is as good as not there,
-# and below 0 the strokes are thinner than without it. Most of them are called bold only above weight 1:
-# with the plain word this model is too timid.
+# The weight works, and between 0 and 2 it is a dial. The stroke gets wider with it. At weight 0 the word is as good as not there.
+# Below 0 the strokes do not get thinner than without the word: less than nothing of "bold" is not "thin".
+# With the plain word nearly all of them are called bold. Above weight 1 they only get bolder still.
 #
 # It is a dial with a short range. The encoder ends with a normalisation, so all its vectors are about equally long.
 # With a weight well above 1 or below 0 a vector is longer than any that the network was trained with.
-# At weight 3 most strokes are blots, and many can no longer be read as sevens: one word drowns the others.
+# At weight 3 the paper is white as it was asked for, and empty: one word drowns the seven.
 #
 # Does it help to weigh the two weakest attributes of the table, stroke and lean? The hundred people try it.
 
@@ -683,8 +684,8 @@ tell_shares("as it was", wishes, full)
 tell_shares("weights 1.6", wishes, heavy)
 
 # %% [markdown]
-# The stroke comes out better, the lean as before, and the digit pays for it. There are no more exact hits than there were.
-# A weight takes from one word what it gives to another. It does not make the model draw better.
+# Stroke and lean come out about as before, and the digit pays for it. There are no more exact hits than there were.
+# A weight makes some words louder than the others. It does not make the model draw better.
 #
 # ## Statistics, not meaning
 #
@@ -701,6 +702,7 @@ tell_shares("never seen", strange, never)
 # %% [markdown]
 # About as good as with inks that were seen, within the chance of so few pictures. The model has learned
 # ink and digit apart, and so it can put them together in new ways. That is the good side of its statistics.
+# (Nearly apart: the table under "Milestone" also counts a thousand pictures. There an ink that was never seen is missed a little more often.)
 #
 # Now prompts that a person would understand, or would ask about. Say for each what you would draw, before you run the cell.
 
@@ -728,7 +730,7 @@ for prompt, columns in odd.items():
 viz.show(
     viz.table(rows),
     "Seven rows of pictures: yellow sevens on red paper, sevens of middling stroke, "
-    "threes, twos of which some are broken, red paper with hardly anything on it, "
+    "sevens and threes, twos and sevens, red paper with hardly anything on it, "
     "small digits in a corner, and sevens that lean left.",
 )
 
@@ -736,9 +738,10 @@ viz.show(
 # - **On yellow paper a red seven**: misheard. The paper is drawn as it was heard, and the yellow that nobody heard becomes the ink.
 # - **A thin bold seven**: the two words pull in opposite directions, and the stroke comes out in between.
 #   A person would have asked.
-# - **A seven a three**: no training picture held two digits. The words fight for one place, and here the last one mostly wins.
+# - **A seven a three**: no training picture held two digits. The words fight for one place. Now one of them wins, now the other,
+#   and sometimes neither. The reader hears only the last.
 # - **A two seven**: to this model "two" is the name of a shape. It cannot count, because no caption ever did.
-#   The reader hears a seven, and yet most pictures show a two.
+#   The reader hears a seven, and yet many pictures show a two.
 # - **A red seven on red paper**: both words are obeyed, and nothing can be seen. That ink and paper differ was true of every
 #   training picture, but no word said so.
 # - **A large seven in the top left corner**: only small digits ever stood in corners. So "corner" also says small, and it is louder than "large".
@@ -823,9 +826,10 @@ viz.show(
 # How to tell them apart:
 #
 # - **Nothing moves at all.** The scale is 1, and the negative prompt cancels.
-# - **Little moves.** The pictures change a bit, but there is nearly as much red ink as before. The negative prompt was misheard.
-#   Draw it as a prompt, as in the last row. It must show what you want to avoid.
-# - **It is avoided, but the subject suffers.** Fewer are read as sevens. The negative prompt shares words with the prompt. Take them out.
+# - **Less moves.** The pictures change less than with the other two at scale 2, and some red ink is left. The negative prompt was
+#   only half heard. Draw it as a prompt, as in the last row. It must show what you want to avoid, and here not every digit is red.
+# - **It is avoided, but the subject suffers.** Some are no longer read as sevens. The negative prompt shares words with the prompt. Take them out.
+#   With so few pictures at scale 2 this is hard to see, as the last negative prompt costs sevens, too. At strength 2, above, it was plain.
 # - **Glaring colours and swollen strokes.** Too strong. At the same scale without a negative prompt the colours still hold,
 #   so the scale alone is not to blame. Use less of it, or give the negative prompt its own strength.
 #

@@ -459,7 +459,7 @@ def again(model, x):
 
 
 at_milestone, seen = {}, {"original": truth[:5]}
-options = dict(lr=8e-3, warmup=20, ema=0.98, format=Format())
+options = dict(lr=8e-3, warmup=20, ema=0.98, format=Format(), device="cpu")
 for state in train(mine, stream, steps=STEPS, **options):
     if state.step in MILESTONES:
         pictures = again(state.ema, truth)
@@ -761,13 +761,14 @@ viz.show(
 #   The first table of this lesson showed more, since it counts every stroke. Some are close to the border of two classes,
 #   and there a tenth of a pixel decides. These prompts leave such strokes unsaid (`clear=True`).
 #   A denoiser that draws in these latents can hardly be expected above the second column.
-# - *pixels* and *latents*: the same steps, prompts and seeds. Both stay far below the second column, above all in the strokes.
-#   So that is a fault of the denoisers. In latents the ink is now and then another one, and the VAE would have kept it.
-#   How much each denoiser was trained differs, too.
+# - *pixels* and *latents*: the same steps, prompts and seeds. Latents fall below the second column in the strokes, and hardly elsewhere.
+#   The VAE keeps the strokes of real pictures, so that is a fault of the denoiser: it has not learned which latents mean a thin line,
+#   although it saw nearly as many pictures as the other one.
 # - *latents* and *pixels, less*: the same work, spent in two ways. Latents are not the only way to save. Fewer steps is another,
 #   and which one is better is a question for a measurement like this one.
 #
-# So latents cut the cost, by about the factor of the places, and they cost what the decoder cannot tell: with this VAE very little.
+# So latents cut the cost, by about the factor of the places. The price has two parts: what the decoder cannot tell, with this VAE very little,
+# and what the denoiser finds harder to learn in latents, here the strokes.
 # What the saved time is good for is decided in training, where every step gets cheaper as well:
 # in the same time a network sees several times as many pictures.
 #

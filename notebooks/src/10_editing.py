@@ -314,6 +314,7 @@ print(f"The paper has {1024 - ink:.0f} pixels, the ink {ink:.0f}.")
 
 # %% [markdown]
 # The digit goes first, then the ink and the place. The paper stays until hardly anything else is left.
+# The new digit comes as the old one goes. Where it first outnumbers the old one, most pictures still have their ink and their place.
 #
 # Whether two strokes meet is a matter of a few pixels, and so the digit goes early.
 # Its ink and its place hang on all pixels of the ink together, and the paper on nearly all there are.
@@ -746,10 +747,12 @@ viz.show(
 
 # %% [markdown]
 # The digit was asked for, and it comes about as often at every amount. Turned noise is as good as any.
-# (A share of forty pictures jumps by a tenth or so by chance.)
+# (By chance alone, a share of forty pictures that is nearly all of them moves by a picture or two. A share near a half moves by more.)
 #
 # What the prompt leaves open is up to the noise. A little turn, and now and then the ink or the paper is suddenly another.
 # So for pictures that are really near, say more in the prompt. In the figure at the top of this lesson it said everything.
+#
+# Size and lean change by degrees. The judge draws a line somewhere, and a digit near the line may cross it after a small change.
 #
 # And if the noise is not turned? The next cell goes half of the way from twenty noises to twenty others, by a turn and by the mean.
 # The third row starts from their sum. The contrast is the spread of the pixels within a picture.
@@ -836,6 +839,7 @@ viz.show(
 # the prompts should be followed as well as without a frame. That was measured when the weights were made, with the same sampler.
 # A share of so few pictures is uncertain, and the cell prints by how much.
 # (Where not one picture failed then, it prints zero. A single failure here would still be no fault.)
+# Even so, about one row in twenty lies outside by chance. There are eight rows, so one of them may lie a little outside.
 
 # %%
 frame = torch.ones(32, 32, dtype=torch.bool)

@@ -687,7 +687,7 @@ viz.show(
 #
 # ## The copies, and their nearest neighbour
 #
-# A generator that has learned its training pictures by heart gets the best numbers there are. To find copies one has to look for them:
+# A generator that has learned its training pictures by heart gets the numbers of real digits. To find copies one has to look for them:
 # for each picture, find the nearest training picture.
 #
 # The cell does so for the drawn digits and for the copies. And it does so for copies in disguise, each moved by one pixel.
