@@ -37,7 +37,8 @@ def main() -> None:
     for state in train(words.objective(), words.stream(True), device="cpu", **words.options):
         pass
     before, model = state.seconds, recipes.painted_model((3, 32, 32), encoder=state.ema.encoder)
-    for state in train(model, recipe.stream(True, 64), seconds=args.seconds - before, device="cpu", **options):
+    stream = recipe.stream(True, 64)  # what two cores get through; the recipe's own batch is for a GPU
+    for state in train(model, stream, seconds=args.seconds - before, device="cpu", **options):
         if before + state.seconds >= times[len(kept)] and len(kept) < len(times) - 1:
             kept.append((before + state.seconds, state.images, copy.deepcopy(state.ema)))
     kept.append((before + state.seconds, state.images, state.ema))

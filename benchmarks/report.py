@@ -279,9 +279,10 @@ def judged(r: dict) -> str:
 
 def origin(r: dict) -> str:
     m = r["machine"]
+    load = "" if m["load"] is None else f", load {m['load']} at the start"
     return (
         f"\n\n`{r['command']}`, {r['date']}: {m['cpu']}, {m['cores']} cores, {m['threads']} threads, "
-        f"torch {m['torch']}, load {m['load']} at the start."
+        f"torch {m['torch']}{load}."
     )
 
 

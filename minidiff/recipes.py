@@ -48,15 +48,10 @@ class Recipe:
 
     def stream(self, full: bool, batch_size: int | None = None) -> data.Batches:
         """Its batches; under torchrun a recipe sees as many pictures a step as without."""
-        return self.batches(full, share(batch_size or self.batch_size))
-
-
-def share(total: int) -> int:
-    """This process's part of a batch of so many pictures."""
-    world = int(os.environ.get("WORLD_SIZE", 1))
-    if total % world:
-        raise ValueError(f"a batch of {total} cannot be shared by {world} processes")
-    return total // world
+        total, world = batch_size or self.batch_size, int(os.environ.get("WORLD_SIZE", 1))
+        if total % world:
+            raise ValueError(f"a batch of {total} cannot be shared by {world} processes")
+        return self.batches(full, total // world)
 
 
 def _digit_reader() -> ConvNet:

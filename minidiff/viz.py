@@ -130,7 +130,7 @@ class Shown:
 
     def __init__(self, image: Image.Image, alt: str, width: float):
         file = io.BytesIO()
-        image.convert("RGB").save(file, "WEBP", lossless=True)
+        image.save(file, "WEBP", lossless=True)
         self.webp, self.alt, self.width = file.getvalue(), alt, width
 
     @property

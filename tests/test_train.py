@@ -629,8 +629,21 @@ def test_measuring_leaves_weights_gradients_random_state_and_format_as_they_were
     assert all(p.grad is None for p in reader.parameters())
     assert reader.precision == torch.float32
     assert all(p.is_contiguous() for p in reader.parameters())
-    assert set(seconds) == set(FORMATS) and best == min(seconds, key=seconds.get)
+    assert set(seconds) == set(FORMATS) and best == sys.modules["minidiff.train"]._best(seconds)
     assert all(s > 0 for s in seconds.values())
+
+
+def test_of_two_layouts_about_as_fast_it_is_always_channels_last():
+    choose = sys.modules["minidiff.train"]._best
+    last, first, half_last, half_first = FORMATS
+    for seconds, best in (
+        ((1.15, 1.0, 3.0, 3.0), last),
+        ((1.3, 1.0, 3.0, 3.0), first),
+        ((1.0, 1.15, 3.0, 3.0), last),
+        ((1.0, 1.0, 0.9, 0.8), half_last),
+        ((1.0, 1.0, 1.0, 0.8), half_first),
+    ):
+        assert choose(dict(zip(FORMATS, seconds, strict=True))) == best
 
 
 def test_the_measured_format_is_the_one_that_is_used():

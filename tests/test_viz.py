@@ -113,6 +113,11 @@ def test_what_is_shown_carries_its_alternative_text_and_the_picture():
     assert there.shape == meant.shape and np.abs(there - meant).max() <= viz.STEP // 2
 
 
+def test_what_is_transparent_is_shown_so():
+    shown = viz.show(Image.new("RGBA", (8, 8), (255, 0, 0, 0)), "nothing")
+    assert Image.open(io.BytesIO(shown.webp)).convert("RGBA").getextrema()[3] == (0, 0)
+
+
 def test_a_picture_with_a_palette_is_shown_in_its_colours():
     image = viz.grid(torch.linspace(-1, 1, 3 * 64).view(1, 3, 8, 8)).quantize(16)
     png = b64decode(re.search(r"base64,([^\"]+)", viz.show(image, "colours").html)[1])
