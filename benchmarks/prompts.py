@@ -1,8 +1,8 @@
 """What painted digits obey: full prompts, new combinations, negative prompts, inpainting; pixels against latents.
 
-Draws with the shipped weights, 20 network calls a picture (recipes.BEST), and judges every attribute.
-Pixel and latent model take turns in the timing. The first prompts of the first model become a picture, unchosen.
-About 4 minutes.
+Draws with the shipped weights, 20 network calls a picture, by the best walk known for each model, and judges every
+attribute. Pixel and latent model take turns in the timing. The first prompts of the first model become a picture,
+unchosen. About 4 minutes.
 
 examples:
   python -m benchmarks.prompts
@@ -21,24 +21,27 @@ from minidiff import TextToImage, data, metrics, painted, recipes, viz
 
 from . import common
 
-WALK = recipes.WALKS[recipes.BEST]
+# Of latents, guidance 3 to 6 were tried on other prompts (seed=2), with and without an end to its guesses.
+CLIPPED = "dpmpp_2m, 10 steps by the clock of Flow, guidance 4, guesses clipped at 2"
+WALKS = recipes.WALKS | {CLIPPED: recipes.WALKS[recipes.BEST] | {"cfg_scale": 4.0, "clip": 2.0}}
+WALK_OF = {"painted": recipes.BEST, "latent": CLIPPED}
 
 NEGATIVE = "red"
 
 
-def full_prompts(model: TextToImage, judge: metrics.Judge, liken: metrics.Likener, n: int) -> dict:
+def full_prompts(model: TextToImage, walk: dict, judge: metrics.Judge, liken: metrics.Likener, n: int) -> dict:
     """Adherence by attribute to prompts that say everything, in seen and in unseen combinations of digit and ink."""
     result = {}
     for inks in ("seen", "unseen"):
         prompts, asked = recipes.painted_prompts(n, inks)
-        drawn = recipes.draw_many(model, prompts, **WALK)
+        drawn = recipes.draw_many(model, prompts, **walk)
         result[inks] = metrics.adherence_by_attribute(asked, judge(drawn))
         if inks == "seen":
             result["likeness"] = vars(liken(drawn))
     return result
 
 
-def negative_prompt(model: TextToImage, judge: metrics.Judge, n: int) -> dict:
+def negative_prompt(model: TextToImage, walk: dict, judge: metrics.Judge, n: int) -> dict:
     """How many digits are red where the prompt leaves the ink open, without and with the negative prompt "red"."""
     red = list(painted.COLOURS).index(NEGATIVE)
     papers = (paper for paper in range(len(painted.COLOURS)) if paper != red)
@@ -48,13 +51,13 @@ def negative_prompt(model: TextToImage, judge: metrics.Judge, n: int) -> dict:
     prompts, asked = [painted.full_caption(row) for row in rows.tolist()], rows
     result = {}
     for negative in ("", NEGATIVE):
-        seen = judge(recipes.draw_many(model, prompts, negative=negative, **WALK))
+        seen = judge(recipes.draw_many(model, prompts, negative=negative, **walk))
         share = float((seen[:, painted.INK] == red).float().mean())
         result[negative or "none"] = {"red": share} | metrics.adherence_by_attribute(asked, seen)
     return result
 
 
-def inpainting(model: TextToImage, judge: metrics.Judge, n: int) -> dict:
+def inpainting(model: TextToImage, walk: dict, judge: metrics.Judge, n: int) -> dict:
     """A large digit within a known frame of paper, and the lower half of a digit whose upper half is known."""
     real = painted.painted_digits(full=True, split="held_out", variants=1, seed=3, clear=True)
     found = real.attributes(torch.arange(len(real)))
@@ -69,7 +72,7 @@ def inpainting(model: TextToImage, judge: metrics.Judge, n: int) -> dict:
     for name, mask in (("frame", frame), ("upper half", upper)):
         drawn = torch.cat(
             [
-                model.inpaint(pictures[i : i + 250], mask, prompts[i : i + 250], seed=i, **WALK)
+                model.inpaint(pictures[i : i + 250], mask, prompts[i : i + 250], seed=i, **walk)
                 for i in range(0, len(prompts), 250)
             ]
         )
@@ -85,7 +88,7 @@ def timing(models: dict[str, TextToImage], rounds: int) -> dict:
     for i in range(rounds + 1):
         for name, model in models.items():
             start = time.perf_counter()
-            model.draw(prompts, seed=i, **WALK)
+            model.draw(prompts, seed=i, **WALKS[WALK_OF[name]])
             if i:  # the first round warms up
                 seconds[name].append(time.perf_counter() - start)
     first = next(iter(seconds.values()))
@@ -102,11 +105,13 @@ def main() -> None:
 
     here, judge, liken = common.machine(), metrics.Judge.load(), recipes.painted_likener(args.samples)
     models = {name: TextToImage.load(name) for name in args.models}
-    result: dict = {"n": args.samples, "sampler": recipes.BEST, "timing": timing(models, args.rounds), "models": {}}
+    result: dict = {"n": args.samples, "timing": timing(models, args.rounds), "models": {}}
     for name, model in models.items():
-        told = result["models"][name] = full_prompts(model, judge, liken, args.samples)
-        told |= {"negative": negative_prompt(model, judge, args.samples)}
-        told |= {"inpainting": inpainting(model, judge, min(args.samples, 500))}
+        walk = WALKS[WALK_OF[name]]
+        told = result["models"][name] = {"sampler": WALK_OF[name]}
+        told |= full_prompts(model, walk, judge, liken, args.samples)
+        told |= {"negative": negative_prompt(model, walk, judge, args.samples)}
+        told |= {"inpainting": inpainting(model, walk, judge, min(args.samples, 500))}
         print(f"\n{name}: {result['timing'][name]['seconds']['median']:.2f} s for 64 pictures")
         for inks in ("seen", "unseen"):
             print(f"{inks} inks: " + ", ".join(f"{key} {share:.1%}" for key, share in told[inks].items()))
@@ -124,7 +129,8 @@ def main() -> None:
             )
     common.save(args.out, args, here, result)
     shown, _ = recipes.painted_prompts(15, "seen")
-    drawn = next(iter(models.values())).draw(shown, seed=0, **WALK)
+    name, model = next(iter(models.items()))
+    drawn = model.draw(shown, seed=0, **WALKS[WALK_OF[name]])
     sheet = viz.captioned(drawn, [textwrap.fill(prompt, 24) for prompt in shown], columns=5, scale=4)
     viz.save_png(sheet.quantize(viz.COLOURS), args.out.with_suffix(".png"))
 

@@ -161,8 +161,9 @@ def prompts(r: dict) -> str:
         "lower half: all",
     ]
     head += ["known pixels exact", "Frechet distance (floor)", "precision", "recall", "64 pictures, s", "times as fast"]
+    walks = "; ".join(f"`{model}` by {told['sampler']}" for model, told in models.items())
     about = (
-        f"\n\nn = {r['n']:,} of each kind, 500 inpainted, by {r['sampler']}. Likeness to real painted digits on the "
+        f"\n\nn = {r['n']:,} of each kind, 500 inpainted. {walks}. Likeness to real painted digits on the "
         "features of {features}; reference {reference}.".format(**next(iter(models.values()))["likeness"])
     )
     return text + "\n\n" + table(head, rows) + about + origin(r)

@@ -7,7 +7,7 @@ Guidance edits the guess on the way. Everything else only builds or trains these
 from .checkpoint import CheckpointError
 from .data import batches, cifar10, mnist
 from .denoiser import Denoiser
-from .guidance import autoguidance, cfg, inpaint
+from .guidance import autoguidance, cfg, clipped, inpaint
 from .nets.convnet import ConvNet
 from .nets.dit import DiT
 from .nets.mlp import MLP
@@ -43,6 +43,7 @@ __all__ = [
     "batches",
     "cfg",
     "cifar10",
+    "clipped",
     "ddim",
     "dpmpp_2m",
     "euler",

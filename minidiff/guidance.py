@@ -55,6 +55,17 @@ def autoguidance(denoiser: Denoiser, weak: Denoiser, ctx: Float[Tensor, "b l d"]
     return denoise
 
 
+def clipped(denoise: Denoise, most: float) -> Denoise:
+    """x0 limited to [-most, most]: static thresholding (Saharia et al. 2022, section 2.3).
+
+    Strong guidance pushes guesses beyond what the data hold. Pixels end at -1 and 1 when they are shown. Latents, of
+    variance 1, have no such end, and what they show grows with them: strokes become bold. 2 is a good limit there.
+    """
+    if not most > 0:
+        raise ValueError(f"clip must be positive, got {most}")
+    return lambda xt, t: denoise(xt, t).clamp(-most, most)
+
+
 def inpaint(denoise: Denoise, known: Float[Tensor, "b c h w"], mask: Bool[Tensor, "..."]) -> Denoise:
     """x0 = known where mask is True, the guess elsewhere. mask broadcasts to known, e.g. (h, w).
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .checkpoint import Stored
 from .denoiser import Denoiser
-from .guidance import cfg, inpaint
+from .guidance import cfg, clipped, inpaint
 from .nets.dit import DiT
 from .nets.unet import UNet
 from .process import DDPM, EDM, Cosine, Flow, Process, unit_noise
@@ -170,6 +170,7 @@ class TextToImage(Stored):
         steps: int = 10,
         cfg_scale: float | Tensor = 2.0,
         interval: tuple[float, float] = (0.0, 1.0),
+        clip: float = math.inf,
         sampler: Callable[..., Iterator[Step]] = dpmpp_2m,
         process: Process | None = None,
         image: Tensor | None = None,
@@ -182,7 +183,8 @@ class TextToImage(Stored):
 
         prompt: one, or b of them. negative: what to move away from, one for all or b of them.
         seed: one a picture, or the first, from which the others count up. steps: intervals of the time grid.
-        cfg_scale: 1 turns guidance off. interval: the noise levels in which it acts.
+        cfg_scale: 1 turns guidance off. interval: the noise levels in which it acts. clip: the largest absolute value
+        of a guess; 2 keeps strong guidance in latents within what real ones hold.
         process: another clock to walk by than that of the training. knobs: for the sampler, such as eta.
         image: given pictures (b or 1, c, h, w) in [-1, 1]. With `strength`, the noise level from which they are
         drawn anew (SDEdit, Meng et al. 2022), the walk takes its share of the steps; 0 changes nothing. With
@@ -213,7 +215,7 @@ class TextToImage(Stored):
         ctx, null = self.encode(prompts + negatives).chunk(2)
         if "eta" in knobs:
             knobs.setdefault("seeds", seeds)
-        denoise = cfg(denoiser, ctx, null, cfg_scale, interval)
+        denoise = clipped(cfg(denoiser, ctx, null, cfg_scale, interval), clip)
         if mask is not None:
             denoise = inpaint(denoise, image, self._latent_mask(mask))
         # no_grad around each call and not around the loop: a yield would leak it

@@ -205,7 +205,7 @@ HOSTILE = {
         class All(torch.Tensor):
             def __eq__(self, other):
                 return True
-        return torch.zeros(2).as_subclass(All)""",
+        return torch.zeros(2, 1, 2, 1, 2).as_subclass(All)""",  # a shape that no exercise asks for
     "an endless generator": "import itertools\nreturn itertools.count()",
     "nested without end": "x = []\nx.append(x)\nreturn x",
     "too much output": "return [torch.zeros(2**20) for _ in range(16)]",

@@ -8,7 +8,7 @@ from oracles import PROCESSES, curves, gaussian, gaussian_path
 from torch import nn
 
 from minidiff.denoiser import Denoiser
-from minidiff.guidance import autoguidance, cfg, inpaint
+from minidiff.guidance import autoguidance, cfg, clipped, inpaint
 from minidiff.process import DDPM, EDM, Cosine, Flow
 from minidiff.samplers import ddim, dpmpp_2m, euler, heun
 
@@ -164,6 +164,31 @@ def test_prompt_and_negative_prompt_must_have_one_shape(denoiser, ctx):
     """What a learner sees; under pytest the type checker would speak first, so it is taken off."""
     with pytest.raises(ValueError, match=r"\(3, 5, 8\) and \(3, 4, 8\)"):
         inspect.unwrap(cfg)(denoiser, ctx, torch.zeros(3, 4, 8), 2.0)
+
+
+# --- Static thresholding --------------------------------------------------------------------------
+
+
+def test_clipping_is_static_thresholding_and_never_leaves_its_range(denoiser, xt, ctx, null):
+    """Saharia et al. 2022, section 2.3: each number of the guess by itself, to the nearest that is allowed."""
+    t, guided = torch.tensor(0.5), cfg(denoiser, ctx, null, 5.0)
+    whole = guided(xt, t)
+    most = float(whole.abs().median())  # half of them lie beyond
+    got = clipped(guided, most)(xt, t)
+    inside = whole.abs() <= most
+    assert torch.equal(got[inside], whole[inside])
+    assert torch.equal(got[~inside], most * whole[~inside].sign())
+
+
+def test_without_an_end_nothing_is_clipped(denoiser, xt, ctx, null):
+    t, guided = torch.tensor(0.5), cfg(denoiser, ctx, null, 5.0)
+    assert torch.equal(clipped(guided, float("inf"))(xt, t), guided(xt, t))
+
+
+@pytest.mark.parametrize("most", [0.0, -1.0, float("nan")])
+def test_the_limit_of_clipping_is_positive(denoiser, ctx, null, most):
+    with pytest.raises(ValueError, match="clip must be positive"):
+        clipped(cfg(denoiser, ctx, null, 2.0), most)
 
 
 # --- Autoguidance ---------------------------------------------------------------------------------

@@ -159,6 +159,16 @@ def test_outside_its_interval_guidance_does_nothing():
     assert largest_step(late, off) > 1 and largest_step(late, whole) > 1
 
 
+def test_clipping_holds_every_guess_but_no_known_pixel():
+    known, mask = torch.ones(1, *MODEL.shape), torch.zeros(MODEL.shape[1:], dtype=torch.bool)
+    mask[: len(mask) // 2] = True
+    settings = dict(cfg_scale=9.0, steps=4, image=known, mask=mask)
+    clipped, whole = (list(MODEL.walk("one", **settings, **more)) for more in (dict(clip=0.5), {}))
+    assert all(step.x0[..., ~mask].abs().max() <= 0.5 for step in clipped)
+    assert all(torch.equal(step.x0[..., mask], known[..., mask]) for step in clipped)
+    assert max(float(step.x0.abs().max()) for step in whole) > 0.5
+
+
 # --- errors, at once ---
 
 
@@ -167,6 +177,7 @@ def test_outside_its_interval_guidance_does_nothing():
     [
         (("a hippopotamus",), {}, UnknownWord, "hippopotamus"),
         (("sevn",), {}, UnknownWord, "nearest known: seven"),
+        (("one",), dict(clip=0.0), ValueError, "clip must be positive"),
         ((["one", "tvo"],), {}, UnknownWord, "'tvo' .nearest known: two"),
         (("one", "sevn"), {}, UnknownWord, "sevn"),
         (("one two three",), {}, ValueError, "may have 2 words here, this one has 3"),
