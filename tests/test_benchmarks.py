@@ -55,9 +55,8 @@ RESULTS = {
     "prompts": ABOUT
     | {
         "n": 10,
-        "sampler": "a walk",
         "timing": {"painted": {"seconds": SPREAD, "ratio": SPREAD}},
-        "models": {"painted": OBEYED},
+        "models": {"painted": OBEYED | {"sampler": "a walk"}},
     },
     "gpu": ABOUT
     | {
