@@ -59,7 +59,8 @@ def clipped(denoise: Denoise, most: float) -> Denoise:
     """x0 limited to [-most, most]: static thresholding (Saharia et al. 2022, section 2.3).
 
     Strong guidance pushes guesses beyond what the data hold. Pixels end at -1 and 1 when they are shown. Latents, of
-    variance 1, have no such end, and what they show grows with them: strokes become bold. 2 is a good limit there.
+    variance 1, have no such end, and what they show grows with them: strokes become bold. 2 is a good limit there; the
+    lower it is, the paler the colours.
     """
     if not most > 0:
         raise ValueError(f"clip must be positive, got {most}")
