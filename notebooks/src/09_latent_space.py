@@ -56,7 +56,7 @@ from torch.utils.flop_counter import FlopCounterMode
 SEED = 0
 STEPS = 400
 MILESTONES = [50, 100, 200, 400]
-QUESTIONS = 7_000  # pictures that each of two networks is asked about in this lesson
+QUESTIONS = 8_000  # pictures that each of two networks is asked about in this lesson
 
 # %%
 in_pixels = TextToImage.load("painted")
@@ -729,6 +729,7 @@ print(f"ten steps in latents are as much work as {fewer} steps in pixels")
 # ## What it costs
 #
 # The judge looks at the same drawings. Beside them stand the real pictures that the prompts describe, before and after the VAE.
+# In the column *clipped*, the latent network draws once more, and no number of a guess may leave the range from -2 to 2.
 # The last column is the pixel network with so few steps that it does the same work as the latent one.
 
 # %%
@@ -739,19 +740,20 @@ columns = {
     "real, VAE": in_chunks(vae.decode, in_chunks(vae.encode, real)),
     "pixels": torch.cat(drawn["pixels"]),
     "latents": torch.cat(drawn["latents"]),
+    "clipped": draw_many(in_latents, wishes, SHEET, steps=10, cfg_scale=3.0, clip=2.0),
     "pixels, less": draw_many(in_pixels, wishes, SHEET, steps=fewer, cfg_scale=3.0),
 }
 found = {k: adherence_by_attribute(wanted, judge(x)) for k, x in columns.items()}
-print(" " * 8 + "".join(f"{name:>14}" for name in columns))
+print(" " * 8 + "".join(f"{name:>13}" for name in columns))
 for attribute in found["real"]:
-    line = "".join(f"{shares[attribute]:14.0%}" for shares in found.values())
+    line = "".join(f"{shares[attribute]:13.0%}" for shares in found.values())
     print(f"{attribute:8}{line}")
 print(f"A share of a half is uncertain by {1 / math.sqrt(len(wishes)):.0%} here.")
 for name, model in models.items():
     print(f"{name}: trained on {model.card['images']:,} images")
 viz.show(
     viz.table({name: x[:6] for name, x in columns.items()}),
-    "Six real pictures, the same through the VAE, and three rows of drawn ones.",
+    "Six real pictures, the same through the VAE, and four rows of drawn ones.",
 )
 
 # %% [markdown]
@@ -762,13 +764,16 @@ viz.show(
 #   and there a tenth of a pixel decides. These prompts leave such strokes unsaid (`clear=True`).
 #   A denoiser that draws in these latents can hardly be expected above the second column.
 # - *pixels* and *latents*: the same steps, prompts and seeds. Latents fall below the second column in the strokes, and hardly elsewhere.
-#   The VAE keeps the strokes of real pictures, so that is a fault of the denoiser: it has not learned which latents mean a thin line,
-#   although it saw nearly as many pictures as the other one.
+#   The VAE keeps the strokes of real pictures, so the fault is in what is drawn.
+# - *latents* and *clipped*: guidance pushes a guess on, past where the data are. Pixels end at -1 and 1 when they are shown.
+#   Latents have no end, and what they decode to grows with them: strokes become bold. `clip` gives every guess an end
+#   (static thresholding, [Saharia and others, 2022](https://arxiv.org/abs/2205.11487)). The strokes gain, and colours pale a little.
+#   What is still missing is the denoiser's: it has not learned exactly which latents mean a line of this width.
 # - *latents* and *pixels, less*: the same work, spent in two ways. Latents are not the only way to save. Fewer steps is another,
 #   and which one is better is a question for a measurement like this one.
 #
 # So latents cut the cost, by about the factor of the places. The price has two parts: what the decoder cannot tell, with this VAE very little,
-# and what the denoiser finds harder to learn in latents, here the strokes.
+# and what is harder to draw in latents, here the strokes.
 # What the saved time is good for is decided in training, where every step gets cheaper as well:
 # in the same time a network sees several times as many pictures.
 #
