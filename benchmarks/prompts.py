@@ -22,9 +22,12 @@ from minidiff import TextToImage, data, metrics, painted, recipes, viz
 from . import common
 
 # Of latents, guidance 3 to 6 were tried on other prompts (seed=2), with and without an end to its guesses.
-CLIPPED = "dpmpp_2m, 10 steps by the clock of Flow, guidance 4, guesses clipped at 2"
-WALKS = recipes.WALKS | {CLIPPED: recipes.WALKS[recipes.BEST] | {"cfg_scale": 4.0, "clip": 2.0}}
-WALK_OF = {"painted": recipes.BEST, "latent": CLIPPED}
+BEST = recipes.WALKS[recipes.BEST]
+WALKS = {"painted": BEST, "latent": BEST | {"cfg_scale": 4.0, "clip": 2.0}}
+IN_WORDS = {
+    "painted": recipes.BEST,
+    "latent": "dpmpp_2m, 10 steps by the clock of Flow, guidance 4, guesses clipped at 2",
+}
 
 NEGATIVE = "red"
 
@@ -88,7 +91,7 @@ def timing(models: dict[str, TextToImage], rounds: int) -> dict:
     for i in range(rounds + 1):
         for name, model in models.items():
             start = time.perf_counter()
-            model.draw(prompts, seed=i, **WALKS[WALK_OF[name]])
+            model.draw(prompts, seed=i, **WALKS[name])
             if i:  # the first round warms up
                 seconds[name].append(time.perf_counter() - start)
     first = next(iter(seconds.values()))
@@ -107,8 +110,8 @@ def main() -> None:
     models = {name: TextToImage.load(name) for name in args.models}
     result: dict = {"n": args.samples, "timing": timing(models, args.rounds), "models": {}}
     for name, model in models.items():
-        walk = WALKS[WALK_OF[name]]
-        told = result["models"][name] = {"sampler": WALK_OF[name]}
+        walk = WALKS[name]
+        told = result["models"][name] = {"sampler": IN_WORDS[name]}
         told |= full_prompts(model, walk, judge, liken, args.samples)
         told |= {"negative": negative_prompt(model, walk, judge, args.samples)}
         told |= {"inpainting": inpainting(model, walk, judge, min(args.samples, 500))}
@@ -130,7 +133,7 @@ def main() -> None:
     common.save(args.out, args, here, result)
     shown, _ = recipes.painted_prompts(15, "seen")
     name, model = next(iter(models.items()))
-    drawn = model.draw(shown, seed=0, **WALKS[WALK_OF[name]])
+    drawn = model.draw(shown, seed=0, **WALKS[name])
     sheet = viz.captioned(drawn, [textwrap.fill(prompt, 24) for prompt in shown], columns=5, scale=4)
     viz.save_png(sheet.quantize(viz.COLOURS), args.out.with_suffix(".png"))
 

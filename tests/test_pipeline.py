@@ -166,7 +166,7 @@ def test_clipping_holds_every_guess_but_no_known_pixel():
     clipped, whole = (list(MODEL.walk("one", **settings, **more)) for more in (dict(clip=0.5), {}))
     assert all(step.x0[..., ~mask].abs().max() <= 0.5 for step in clipped)
     assert all(torch.equal(step.x0[..., mask], known[..., mask]) for step in clipped)
-    assert max(float(step.x0.abs().max()) for step in whole) > 0.5
+    assert any(step.x0[..., ~mask].abs().max() > 0.5 for step in whole)
 
 
 # --- errors, at once ---
