@@ -15,7 +15,7 @@ from typing import ClassVar, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 WEIGHTS = Path(__file__).parent / "weights"  # what ships with minidiff
@@ -40,10 +40,10 @@ def save(path: str | os.PathLike, tensors: dict[str, Tensor], header: dict) -> P
         for stale in path.parent.glob(f".{glob.escape(path.name)}.????????.part"):  # of a run that was killed
             stale.unlink(missing_ok=True)
         handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        os.close(handle)
-        save_file(tensors, part, metadata={HEADER: about, CHECKSUM: _checksum(tensors, about)})
-        with open(part, "rb+") as written:
-            os.fsync(written.fileno())
+        with os.fdopen(handle, "wb") as file:  # not by safetensors, whose own unfinished files nobody would find
+            file.write(to_bytes(tensors, metadata={HEADER: about, CHECKSUM: _checksum(tensors, about)}))
+            file.flush()
+            os.fsync(file.fileno())
         os.chmod(part, 0o644)
         os.replace(part, path)
     except (OSError, SafetensorError) as error:

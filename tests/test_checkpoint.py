@@ -381,13 +381,13 @@ def test_a_path_that_cannot_be_is_one_line(good):
     assert sorted(p.name for p in good.parent.iterdir()) == ["folder", "good.safetensors"]
 
 
-@pytest.mark.parametrize("moment", ["save_file", "fsync", "chmod", "replace"])
+@pytest.mark.parametrize("moment", ["to_bytes", "fsync", "chmod", "replace"])
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=repr)
 def test_a_write_that_fails_at_any_moment_leaves_the_old_file_and_no_other(good, monkeypatch, moment, error):
     def fail(*args, **kwargs):
         raise error
 
-    monkeypatch.setattr(checkpoint if moment == "save_file" else os, moment, fail)
+    monkeypatch.setattr(checkpoint if moment == "to_bytes" else os, moment, fail)
     with pytest.raises(CheckpointError if isinstance(error, OSError) else KeyboardInterrupt):
         checkpoint.save(good, some_tensors(seed=1), HEADER)
     monkeypatch.undo()
