@@ -2,7 +2,7 @@
 
 Draws with the shipped weights, 20 network calls a picture, by the best walk known for each model, and judges every
 attribute. Pixel and latent model take turns in the timing. The first prompts of the first model become a picture,
-unchosen. About 4 minutes.
+unchosen. About 5 minutes.
 
 examples:
   python -m benchmarks.prompts
@@ -21,14 +21,8 @@ from minidiff import TextToImage, data, metrics, painted, recipes, viz
 
 from . import common
 
-# Of latents, guidance 3 to 6 were tried on other prompts (seed=2), with and without an end to its guesses.
-BEST = recipes.WALKS[recipes.BEST]
-WALKS = {"painted": BEST, "latent": BEST | {"cfg_scale": 4.0, "clip": 2.0}}
-IN_WORDS = {
-    "painted": recipes.BEST,
-    "latent": "dpmpp_2m, 10 steps by the clock of Flow, guidance 4, guesses clipped at 2",
-}
-
+# Of latents, guidance 3 to 8 were tried on other prompts (seed=2).
+WALKS = {"painted": recipes.BEST, "latent": recipes.BEST_IN_LATENTS}
 NEGATIVE = "red"
 
 
@@ -80,7 +74,7 @@ def inpainting(model: TextToImage, walk: dict, judge: metrics.Judge, n: int) -> 
             ]
         )
         exact = torch.equal(drawn[:, :, mask], pictures[:, :, mask])
-        result[name] = {"exact": exact} | metrics.adherence_by_attribute(asked, judge(drawn))
+        result[name] = {"n": len(rows), "exact": exact} | metrics.adherence_by_attribute(asked, judge(drawn))
     return result
 
 
@@ -91,7 +85,7 @@ def timing(models: dict[str, TextToImage], rounds: int) -> dict:
     for i in range(rounds + 1):
         for name, model in models.items():
             start = time.perf_counter()
-            model.draw(prompts, seed=i, **WALKS[name])
+            model.draw(prompts, seed=i, **recipes.WALKS[WALKS[name]])
             if i:  # the first round warms up
                 seconds[name].append(time.perf_counter() - start)
     first = next(iter(seconds.values()))
@@ -110,8 +104,8 @@ def main() -> None:
     models = {name: TextToImage.load(name) for name in args.models}
     result: dict = {"n": args.samples, "timing": timing(models, args.rounds), "models": {}}
     for name, model in models.items():
-        walk = WALKS[name]
-        told = result["models"][name] = {"sampler": IN_WORDS[name]}
+        walk = recipes.WALKS[WALKS[name]]
+        told = result["models"][name] = {"sampler": WALKS[name]}
         told |= full_prompts(model, walk, judge, liken, args.samples)
         told |= {"negative": negative_prompt(model, walk, judge, args.samples)}
         told |= {"inpainting": inpainting(model, walk, judge, min(args.samples, 500))}
@@ -133,7 +127,7 @@ def main() -> None:
     common.save(args.out, args, here, result)
     shown, _ = recipes.painted_prompts(15, "seen")
     name, model = next(iter(models.items()))
-    drawn = model.draw(shown, seed=0, **WALKS[name])
+    drawn = model.draw(shown, seed=0, **recipes.WALKS[WALKS[name]])
     sheet = viz.captioned(drawn, [textwrap.fill(prompt, 24) for prompt in shown], columns=5, scale=4)
     viz.save_png(sheet.quantize(viz.COLOURS), args.out.with_suffix(".png"))
 

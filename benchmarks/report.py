@@ -114,14 +114,15 @@ def judge(r: dict) -> str:
 
 
 def painted_curve(r: dict) -> str:
-    head = ["after", "images", *painted.ATTRIBUTES, "all"]
+    head = ["model", "after", "images", *painted.ATTRIBUTES, "all"]
     rows = [
-        [f"{row['seconds']:,.0f} s", f"{row['images']:,}", *(f"{row['shares'][name]:.1%}" for name in head[2:])]
-        for row in r["rows"]
+        [model, f"{row['seconds']:,.0f} s", f"{row['images']:,}", *(f"{row['shares'][name]:.1%}" for name in head[3:])]
+        for model, told in r["models"].items()
+        for row in told["rows"]
     ]
-    about = (
-        f"\n\nn = {r['n']:,} full prompts, 10 steps at guidance 2. Trained in {r['format']}. Goal: all 80 % at the end."
-    )
+    about = f"\n\nn = {r['n']:,} full prompts. Goal: all 80 % at the end."
+    for model, told in r["models"].items():
+        about += f" `{model}`: batches of {told['batch']}, {told['format']}; drawn by {told['sampler']}."
     return table(head, rows) + about + origin(r)
 
 
@@ -162,8 +163,9 @@ def prompts(r: dict) -> str:
     ]
     head += ["known pixels exact", "Frechet distance (floor)", "precision", "recall", "64 pictures, s", "times as fast"]
     walks = "; ".join(f"`{model}` by {told['sampler']}" for model, told in models.items())
+    inpainted = next(iter(models.values()))["inpainting"]["frame"]["n"]
     about = (
-        f"\n\nn = {r['n']:,} of each kind, 500 inpainted. {walks}. Likeness to real painted digits on the "
+        f"\n\nn = {r['n']:,} of each kind, {inpainted:,} inpainted. {walks}. Likeness to real painted digits on the "
         "features of {features}; reference {reference}.".format(**next(iter(models.values()))["likeness"])
     )
     return text + "\n\n" + table(head, rows) + about + origin(r)

@@ -23,6 +23,7 @@ from .vae import VAE
 
 PROCESSES = {cls.__name__: cls for cls in (Cosine, DDPM, EDM, Flow)}
 NETS = {cls.__name__: cls for cls in (UNet, DiT)}
+CLIP = 2.0  # how far a guess in latents may go by itself; theirs have unit variance
 
 
 class TextToImage(Stored):
@@ -58,7 +59,11 @@ class TextToImage(Stored):
             "process": type(denoiser.process).__name__,
             "target": denoiser.target,
             "sigma_data": denoiser.sigma_data,
-        } | ({"vae": vae.config} if vae is not None else {})
+        }
+        if denoiser.process.clock:
+            self.config["clock"] = denoiser.process.clock
+        if vae is not None:
+            self.config["vae"] = vae.config
 
     @classmethod
     def new(
@@ -95,7 +100,7 @@ class TextToImage(Stored):
         net = dict(config["net"])
         denoiser = Denoiser(
             NETS[net.pop("class")](**net),
-            PROCESSES[config["process"]](),
+            PROCESSES[config["process"]](**config.get("clock", {})),
             config["target"],
             config["sigma_data"],
         )
@@ -170,7 +175,7 @@ class TextToImage(Stored):
         steps: int = 10,
         cfg_scale: float | Tensor = 2.0,
         interval: tuple[float, float] = (0.0, 1.0),
-        clip: float = math.inf,
+        clip: float | None = None,
         sampler: Callable[..., Iterator[Step]] = dpmpp_2m,
         process: Process | None = None,
         image: Tensor | None = None,
@@ -184,7 +189,8 @@ class TextToImage(Stored):
         prompt: one, or b of them. negative: what to move away from, one for all or b of them.
         seed: one a picture, or the first, from which the others count up. steps: intervals of the time grid.
         cfg_scale: 1 turns guidance off. interval: the noise levels in which it acts. clip: the largest absolute value
-        of a guess; 2 keeps strong guidance in latents within what real ones hold.
+        of a guess, by itself 2 in latents, which keeps strong guidance within what real ones hold, and no limit in
+        pixels, which end when they are shown.
         process: another clock to walk by than that of the training. knobs: for the sampler, such as eta.
         image: given pictures (b or 1, c, h, w) in [-1, 1]. With `strength`, the noise level from which they are
         drawn anew (SDEdit, Meng et al. 2022), the walk takes its share of the steps; 0 changes nothing. With
@@ -215,6 +221,8 @@ class TextToImage(Stored):
         ctx, null = self.encode(prompts + negatives).chunk(2)
         if "eta" in knobs:
             knobs.setdefault("seeds", seeds)
+        if clip is None:
+            clip = math.inf if self.vae is None else CLIP
         denoise = clipped(cfg(denoiser, ctx, null, cfg_scale, interval), clip)
         if mask is not None:
             denoise = inpaint(denoise, image, self._latent_mask(mask))

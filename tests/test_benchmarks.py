@@ -28,7 +28,7 @@ LIKE = {"frechet_distance": 2.0, "kernel_distance": 0.1, "precision": 0.9, "reca
 LIKE |= {"features": "attributes.safetensors", "reference": "real"}
 OBEYED = {"seen": SHARES, "unseen": SHARES, "likeness": LIKE}
 OBEYED |= {"negative": {"none": SHARES | {"red": 0.1}, "red": SHARES | {"red": 0.0}}}
-OBEYED |= {"inpainting": {mask: SHARES | {"exact": True} for mask in ("frame", "upper half")}}
+OBEYED |= {"inpainting": {mask: SHARES | {"n": 5, "exact": True} for mask in ("frame", "upper half")}}
 GUIDED = {"sampler": "ddim", "steps": 10, "calls": 20.0, "cfg_scale": 2.0, "shares": SHARES} | LIKE
 DIGITS = {"adherence": 0.99, "frechet distance": 0.1}
 RESULTS = {
@@ -51,7 +51,18 @@ RESULTS = {
     },
     "steps": ABOUT | JUDGED | {"many": 100, "rows": [STEPS]},
     "judge": ABOUT | {"n": 10, "on": "painted", "shares": SHARES, "confusion": CONFUSION},
-    "painted": ABOUT | {"n": 10, "format": "float32", "rows": [{"seconds": 60.0, "images": 9000, "shares": SHARES}]},
+    "painted": ABOUT
+    | {
+        "n": 10,
+        "models": {
+            "painted": {
+                "sampler": "a walk",
+                "batch": 64,
+                "format": "float32",
+                "rows": [{"seconds": 60.0, "images": 9000, "shares": SHARES}],
+            }
+        },
+    },
     "prompts": ABOUT
     | {
         "n": 10,

@@ -227,6 +227,20 @@ def test_one_training_time_falls_in_each_nth_of_the_distribution(process, n, see
     assert (t >= edges[:-1] - slack).all() and (t <= edges[1:] + slack).all()
 
 
+def test_the_training_times_of_cosine_can_be_moved():
+    n, moved = 20_000, Cosine(mean=-0.3, std=0.9)
+    logs = np.log(np.tan(moved.sample_t(n, torch.Generator().manual_seed(0)).double().numpy() * math.pi / 2))
+    assert scipy.stats.kstest(scipy.stats.norm(-0.3, 0.9).cdf(logs), "uniform").statistic < 1.1 / n
+    assert str(moved) == "Cosine(mean=-0.3, std=0.9)" and str(Cosine()) == "Cosine()"
+    assert torch.equal(moved.timesteps(7), Cosine().timesteps(7))  # those of sampling stay
+
+
+@pytest.mark.parametrize(("mean", "std"), [(math.nan, 1.0), (math.inf, 1.0), (0.0, 0.0), (0.0, -1.0), (0.0, math.nan)])
+def test_training_times_that_cannot_be_are_an_error(mean, std):
+    with pytest.raises(ValueError, match=f"std positive, got {mean} and {std}"):
+        Cosine(mean, std)
+
+
 def test_training_times_follow_the_generator_or_the_global_seed():
     draws = [Cosine().sample_t(8, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
     assert torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import math
+
 import pytest
 import tiny
 import torch
@@ -76,8 +79,6 @@ def test_it_is_saved_with_its_shift_and_scale(vae, pictures, tmp_path):
 
 @pytest.fixture(scope="module")
 def latent_model(vae) -> TextToImage:
-    import copy
-
     torch.manual_seed(0)
     made = TextToImage.new(
         data.DIGIT_WORDS, (4, 2, 2), length=2, d_ctx=16, widths=(32,), blocks=1, patch=1, vae=copy.deepcopy(vae)
@@ -102,6 +103,13 @@ def test_one_file_holds_all_of_it(latent_model, tmp_path):
     path = checkpoint.save_model(tmp_path / "latent.safetensors", latent_model, {}, torch.float32)
     again = TextToImage.load(path)
     assert torch.equal(again.draw("seven", seed=2), latent_model.draw("seven", seed=2))
+
+
+def test_a_guess_in_latents_ends_at_two_unless_told_otherwise(latent_model):
+    settings = dict(steps=3, cfg_scale=30.0)
+    usual, whole = (list(latent_model.walk("seven", **settings, **more)) for more in ({}, dict(clip=math.inf)))
+    assert all(step.x0.abs().max() <= 2 for step in usual)
+    assert max(step.x0.abs().max() for step in whole) > 2
 
 
 def test_known_pixels_stay_exactly_in_latents_too(latent_model, pictures):

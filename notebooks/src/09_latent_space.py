@@ -625,6 +625,7 @@ for name, model in (("mine", mine), ("the shipped VAE", vae)):
 #
 # There is nothing left to build. The loss is that of [lesson 03](03_learning_to_denoise.ipynb) with latents for pictures.
 # Drawing is the walk of [lesson 05](05_faster_samplers.ipynb), with the guidance of [lesson 07](07_text_to_image.ipynb), and one line more.
+# The library also limits how far a guess may go. `clip=math.inf` takes that away; you will see below what it is for.
 
 
 # %%
@@ -639,7 +640,7 @@ def my_draw(prompts, seeds, steps, cfg_scale):
 
 
 drawn = my_draw(prompts, range(8), steps=10, cfg_scale=3.0)
-library = in_latents.draw(prompts, seed=0, steps=10, cfg_scale=3.0)
+library = in_latents.draw(prompts, seed=0, steps=10, cfg_scale=3.0, clip=math.inf)
 assert_close(drawn, library, rtol=0, atol=1e-4)
 
 walk = list(in_latents.walk(prompts[:2], **settings))
@@ -729,7 +730,8 @@ print(f"ten steps in latents are as much work as {fewer} steps in pixels")
 # ## What it costs
 #
 # The judge looks at the same drawings. Beside them stand the real pictures that the prompts describe, before and after the VAE.
-# In the column *clipped*, the latent network draws once more, and no number of a guess may leave the range from -2 to 2.
+# The library gives a guess in latents an end: none of its numbers may leave the range from -2 to 2.
+# In the column *not clipped*, the latent network draws once more without it.
 # The last column is the pixel network with so few steps that it does the same work as the latent one.
 
 # %%
@@ -740,7 +742,9 @@ columns = {
     "real, VAE": in_chunks(vae.decode, in_chunks(vae.encode, real)),
     "pixels": torch.cat(drawn["pixels"]),
     "latents": torch.cat(drawn["latents"]),
-    "clipped": draw_many(in_latents, wishes, SHEET, steps=10, cfg_scale=3.0, clip=2.0),
+    "not clipped": draw_many(
+        in_latents, wishes, SHEET, steps=10, cfg_scale=3.0, clip=math.inf
+    ),
     "pixels, less": draw_many(in_pixels, wishes, SHEET, steps=fewer, cfg_scale=3.0),
 }
 found = {k: adherence_by_attribute(wanted, judge(x)) for k, x in columns.items()}
@@ -763,12 +767,13 @@ viz.show(
 #   The first table of this lesson showed more, since it counts every stroke. Some are close to the border of two classes,
 #   and there a tenth of a pixel decides. These prompts leave such strokes unsaid (`clear=True`).
 #   A denoiser that draws in these latents can hardly be expected above the second column.
-# - *pixels* and *latents*: the same steps, prompts and seeds. Latents fall below the second column in the strokes, and hardly elsewhere.
-#   The VAE keeps the strokes of real pictures, so the fault is in what is drawn.
-# - *latents* and *clipped*: guidance pushes a guess on, past where the data are. Pixels end at -1 and 1 when they are shown.
-#   Latents have no end, and what they decode to grows with them: strokes become bold. `clip` gives every guess an end
-#   (static thresholding, [Saharia and others, 2022](https://arxiv.org/abs/2205.11487)). The strokes gain, and colours pale a little.
-#   What is still missing is the denoiser's: it has not learned exactly which latents mean a line of this width.
+# - *pixels* and *latents*: the same steps, prompts and seeds. Latents fall behind in the strokes, and hardly elsewhere.
+#   The VAE keeps the strokes of real pictures, so the fault is in what is drawn: the denoiser has not learned
+#   exactly which latents mean a line of this width.
+# - *latents* and *not clipped*: guidance pushes a guess on, past where the data are. Pixels end at -1 and 1 when they are shown.
+#   Latents have no end, and what they decode to grows with them: strokes become bold. So the library clips them
+#   (static thresholding, [Saharia and others, 2022](https://arxiv.org/abs/2205.11487)), at the price of slightly paler colours.
+#   The stronger the guidance, the more this matters: draw with `cfg_scale=6.0`, once as it is and once with `clip=math.inf`.
 # - *latents* and *pixels, less*: the same work, spent in two ways. Latents are not the only way to save. Fewer steps is another,
 #   and which one is better is a question for a measurement like this one.
 #
