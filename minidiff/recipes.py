@@ -295,7 +295,7 @@ def _vae_quality(model: VAE, n: int = 10_000) -> dict:
 
 
 def latent_model(vae: VAE, **settings) -> TextToImage:
-    """As `painted_model`, in the latents of this VAE. Its training times have the mean -0.3: the best of a few tried."""
+    """As `painted_model`, in the latents of this VAE. Trained at times of mean -0.3: the best of a few tried."""
     return painted_model((4, 8, 8), vae=vae, patch=1, process=Cosine(mean=-0.3), **settings)
 
 

@@ -497,7 +497,7 @@ def test_any_wrong_value_in_the_configuration_of_a_model_is_one_line(tmp_path, p
     except CheckpointError as error:
         readable(error, path)
     else:
-        assert loaded.config == model.config or place[-1] in ("sigma_data", "heads", "mean", "std")
+        assert loaded.config == model.config or place[-1] in ("sigma_data", "heads", "clock", "mean", "std")
 
 
 def test_a_classifier_is_not_mistaken_for_a_model_that_draws(tmp_path):
