@@ -34,8 +34,8 @@ def mnist(seconds: float, batch_size: int) -> dict:
     start = time.monotonic()
     torch.manual_seed(recipe.seed)
     stream = replace(recipe.stream(True, batch_size), workers=4)
-    options = {k: v for k, v in recipe.options.items() if k != "steps"}
-    for state in train(recipe.objective(), stream, seconds=seconds, format=FORMAT, progress=False, **options):
+    options = recipe.options | {"steps": None, "seconds": seconds}
+    for state in train(recipe.objective(), stream, format=FORMAT, progress=False, **options):
         pass
     took = time.monotonic() - start
     about = {"seconds": took, "steps": state.step, "images": state.images, "batch": batch_size, "format": str(FORMAT)}

@@ -21,8 +21,6 @@ from minidiff import TextToImage, data, metrics, painted, recipes, viz
 
 from . import common
 
-# Of latents, guidance 3 to 8 were tried on other prompts (seed=2).
-WALKS = {"painted": recipes.BEST, "latent": recipes.BEST_IN_LATENTS}
 NEGATIVE = "red"
 
 
@@ -82,10 +80,11 @@ def timing(models: dict[str, TextToImage], rounds: int) -> dict:
     """Seconds for 64 pictures of each model, taking turns, and the ratio of the first to each."""
     prompts, _ = recipes.painted_prompts(64, "seen")
     seconds: dict[str, list[float]] = {name: [] for name in models}
+    walks = {name: recipes.WALKS[recipes.best_walk(model)] for name, model in models.items()}
     for i in range(rounds + 1):
         for name, model in models.items():
             start = time.perf_counter()
-            model.draw(prompts, seed=i, **recipes.WALKS[WALKS[name]])
+            model.draw(prompts, seed=i, **walks[name])
             if i:  # the first round warms up
                 seconds[name].append(time.perf_counter() - start)
     first = next(iter(seconds.values()))
@@ -104,8 +103,9 @@ def main() -> None:
     models = {name: TextToImage.load(name) for name in args.models}
     result: dict = {"n": args.samples, "timing": timing(models, args.rounds), "models": {}}
     for name, model in models.items():
-        walk = recipes.WALKS[WALKS[name]]
-        told = result["models"][name] = {"sampler": WALKS[name]}
+        best = recipes.best_walk(model)
+        walk = recipes.WALKS[best]
+        told = result["models"][name] = {"sampler": best}
         told |= full_prompts(model, walk, judge, liken, args.samples)
         told |= {"negative": negative_prompt(model, walk, judge, args.samples)}
         told |= {"inpainting": inpainting(model, walk, judge, min(args.samples, 500))}
@@ -126,8 +126,8 @@ def main() -> None:
             )
     common.save(args.out, args, here, result)
     shown, _ = recipes.painted_prompts(15, "seen")
-    name, model = next(iter(models.items()))
-    drawn = model.draw(shown, seed=0, **recipes.WALKS[WALKS[name]])
+    model = next(iter(models.values()))
+    drawn = model.draw(shown, seed=0, **recipes.WALKS[recipes.best_walk(model)])
     sheet = viz.captioned(drawn, [textwrap.fill(prompt, 24) for prompt in shown], columns=5, scale=4)
     viz.save_png(sheet.quantize(viz.COLOURS), args.out.with_suffix(".png"))
 

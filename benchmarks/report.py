@@ -163,10 +163,11 @@ def prompts(r: dict) -> str:
     ]
     head += ["known pixels exact", "Frechet distance (floor)", "precision", "recall", "64 pictures, s", "times as fast"]
     walks = "; ".join(f"`{model}` by {told['sampler']}" for model, told in models.items())
-    inpainted = next(iter(models.values()))["inpainting"]["frame"]["n"]
+    first = next(iter(models.values()))
+    inpainted = first["inpainting"]["frame"]["n"]
     about = (
         f"\n\nn = {r['n']:,} of each kind, {inpainted:,} inpainted. {walks}. Likeness to real painted digits on the "
-        "features of {features}; reference {reference}.".format(**next(iter(models.values()))["likeness"])
+        "features of {features}; reference {reference}.".format(**first["likeness"])
     )
     return text + "\n\n" + table(head, rows) + about + origin(r)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import glob
 import json
 import os
-import tempfile
 import zlib
 from pathlib import Path
 from typing import ClassVar, TypeVar
@@ -17,6 +16,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
+
+from . import files
 
 WEIGHTS = Path(__file__).parent / "weights"  # what ships with minidiff
 HEADER, CHECKSUM = "minidiff", "crc32"  # keys of the file's metadata
@@ -34,27 +35,17 @@ def save(path: str | os.PathLike, tensors: dict[str, Tensor], header: dict) -> P
     path = Path(path)
     tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     about = json.dumps(header)
-    part = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         for stale in path.parent.glob(f".{glob.escape(path.name)}.????????.part"):  # of a run that was killed
             stale.unlink(missing_ok=True)
-        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        with os.fdopen(handle, "wb") as file:  # not by safetensors, whose own unfinished files nobody would find
-            file.write(to_bytes(tensors, metadata={HEADER: about, CHECKSUM: _checksum(tensors, about)}))
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(part, 0o644)
-        os.replace(part, path)
+        # not written by safetensors, whose own unfinished files nobody would find
+        data = to_bytes(tensors, metadata={HEADER: about, CHECKSUM: _checksum(tensors, about)})
+        return files.write(path, data, sync=True)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f"cannot write {path}: {error}. Free some space or choose another folder; "
             f"{'the last good file is intact' if os.path.isfile(path) else 'nothing was written'}."
         ) from error
-    finally:
-        if part is not None:
-            Path(part).unlink(missing_ok=True)
-    return path
 
 
 def load(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict]:

@@ -128,14 +128,16 @@ class Cosine(Process):
     at the times of training.
     """
 
-    def __init__(self, mean: float = 1.0, std: float = 1.2):
+    MEAN, STD = 1.0, 1.2  # the usual ones
+
+    def __init__(self, mean: float = MEAN, std: float = STD):
         if not (math.isfinite(mean) and 0 < std < math.inf):
             raise ValueError(f"mean must be finite and std positive, got {mean} and {std}")
         self.mean, self.std = mean, std
 
     @property
     def clock(self) -> dict[str, float]:
-        return {} if (self.mean, self.std) == (1.0, 1.2) else {"mean": self.mean, "std": self.std}
+        return {} if (self.mean, self.std) == (self.MEAN, self.STD) else {"mean": self.mean, "std": self.std}
 
     def alpha(self, t: Tensor) -> Tensor:
         return torch.sin((1 - t) * (math.pi / 2))  # not cos: exactly 0 at t = 1
