@@ -115,6 +115,16 @@ def test_step_scrubber_shows_every_step_as_it_was(model):
     assert made.spec["texts"][0] == "Step 0 of 4, t = 1"
 
 
+def test_step_scrubber_calls_its_pictures_by_other_names(model):
+    walk = list(model.walk("seven", steps=2))
+    made = widgets.StepScrubber(walk, titles=("xt, turned", "what is read"), label="Digits that turn")
+    assert made.spec["label"] == "Digits that turn"
+    assert [panel["title"] for panel in made.spec["panels"]] == [
+        "xt, turned", "what is read", "difference, xt - what is read"
+    ]  # fmt: skip
+    assert [view["name"] for view in made.spec["views"]] == ["xt and what is read", "xt", "what is read", "difference"]
+
+
 def test_step_scrubber_decodes_latents():
     torch.manual_seed(0)
     vae = VAE(1, 4, (8, 8))

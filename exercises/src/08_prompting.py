@@ -129,7 +129,8 @@ def _(r):
     points=4,
     text="""
     In `a (bold:1.5) seven` the word bold shall count for more. Move its vector away from that of "no word":
-    `nothing + weight (ctx - nothing)`, each word by its own weight. A word of weight 0 is not there at all.
+    `nothing + weight (ctx - nothing)`, each word by its own weight. At weight 0 it becomes
+    that of "no word".
     """,
     properties={**TENSOR, "weight 1 changes nothing": 1, "weight 0 is no word": 1},
     mistakes=[

@@ -175,8 +175,8 @@ def _(r):
     text="""
     KID compares all pairs by the kernel `k(x, y) = (x . y / d + 1)^3`
     ([Binkowski et al., 2018](https://arxiv.org/abs/1801.01401)): the mean over pairs within `real`, plus that
-    within `fake`, minus twice that between both. Within a set a point is not paired with itself: that would favour small
-    sets.
+    within `fake`, minus twice that between both. Within a set a point is not paired with itself: such pairs would
+    make a small set look farther away than it is.
     """,
     properties={**TENSOR, "two points each": 1},
     mistakes=[

@@ -25,31 +25,39 @@ class StepScrubber(Player):
     """The steps of a walk: xt, what the sampler holds, and x0, the network's guess there.
 
     steps: `model.walk(...)` or any sampler's. model: needed where it draws latents, to decode them.
+    titles, label: what xt, x0 and the whole are called where they are something else; menus cut titles at a comma.
     """
 
-    def __init__(self, steps: Iterable[Step], model=None):
+    def __init__(
+        self,
+        steps: Iterable[Step],
+        model=None,
+        titles: tuple[str, str] = ("xt, what the sampler holds", "x0, the guess there"),
+        label: str = "Steps of a walk from noise to picture",
+    ):
         steps = list(steps)
         if not steps:
             raise ValueError("a scrubber needs at least one step")
         n, last = len(steps[0].xt), len(steps) - 1
+        xt, x0 = (title.partition(",")[0] for title in titles)
         decoded = [looked_at(step, model) for step in steps]
         if decoded[0].xt.shape[1] not in (1, 3):
             raise ValueError(f"these steps hold latents {tuple(steps[0].xt.shape)}: give the model that decodes them")
         few = [Step(s.i, s.t, s.xt[:2], s.x0[:2]) for s in decoded]
         strip = viz.film_strip(few, frames=6, scale=1)
         super().__init__(
-            "Steps of a walk from noise to picture",
+            label,
             [axis("Step", [f"{s.i} of {last}" for s in steps], at=last)],
             [
-                panel("xt, what the sampler holds", 0, n),
-                panel("x0, the guess there", 1, n),
-                {"title": "difference, xt - x0", "minus": [0, 1]},
+                panel(titles[0], 0, n),
+                panel(titles[1], 1, n),
+                {"title": f"difference, {xt} - {x0}", "minus": [0, 1]},
             ],
             [together([s.xt for s in decoded]), together([s.x0 for s in decoded])],
             strip,
-            "A walk in a few of its steps: above xt, from noise to picture; below x0, the guess there.",
+            f"A few of the steps: above {titles[0]}; below {titles[1]}.",
             [f"Step {s.i} of {last}, t = {s.t:.3g}" for s in steps],
-            {"xt and x0": [0, 1], "xt": [0], "x0": [1], "difference": [2]},
+            {f"{xt} and {x0}": [0, 1], xt: [0], x0: [1], "difference": [2]},
             min(640, 3 * strip.width),
         )
 

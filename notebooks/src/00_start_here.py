@@ -78,7 +78,8 @@ viz.show(
 )
 
 # %% [markdown]
-# The words fix the digit. The noise fixes all that the words leave open.
+# The words fix the digit. The noise fixes the slant, the stroke and whatever else varies.
+# The place does not: every digit that the network learned from stands in the middle.
 #
 # Now the same eight seeds with an empty prompt. What will you see?
 
@@ -131,6 +132,7 @@ mine = xt.clamp(-1, 1)
 
 # %% [markdown]
 # This sampler is called DDIM ([Song, Meng and Ermon, 2021](https://arxiv.org/abs/2010.02502)).
+# The pictures above come from a faster relative of it, which [lesson 05](05_faster_samplers.ipynb) derives.
 # The library has it too, and both must draw the same picture.
 # The next cell stops with an error if they do not.
 

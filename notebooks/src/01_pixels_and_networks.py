@@ -174,6 +174,7 @@ viz.show(
 # Nearest means: the sum of the squared differences of all pixels is smallest.
 #
 # Decide before you run the cell. How many of a hundred new digits does it read right?
+# (New means *held out*: put aside, and never learned from.)
 # And how many, if each new digit is first moved to the right, by two pixels, or by four?
 
 # %%
@@ -333,6 +334,8 @@ print(f"logarithm of ten:     {math.log(10):.3f}")
 #
 #     p <- p - rate * (dloss / dp)
 #
+# `rate` is the *learning rate*: how far a step goes.
+#
 # This is all there is to training a network. The largest ones differ in size and in the details of that one line.
 #
 # Before you run it, decide: how many of a hundred new digits will it read wrong, after 10 steps, after 50, and at the end?
@@ -476,11 +479,11 @@ print(f"certainty about the first in the row: {certain[wrong[0]]:.0%}")
 titles = [f"{said[i]} ({truth[i]})" for i in wrong[:12]]
 viz.show(
     viz.table({"": new[wrong[:12]]}, titles),
-    "Twelve digits that are hard to read, each below what the network said of it.",
+    "Twelve digits, each below what the network said of it.",
 )
 
 # %% [markdown]
-# Would you have known? For some, nobody would. Others are written in a way that is rare among the digits it learned from.
+# Would you have known? Most of them you would. So small a network, after so few steps, does not read as well as you do.
 #
 # Its certainty is a help, but not a promise: the first in the row is wrong with hardly a doubt.
 #
@@ -593,7 +596,11 @@ viz.show(
 # %%
 from minidiff.widgets import StepScrubber
 
-StepScrubber(steps)
+StepScrubber(
+    steps,
+    titles=("the digit as it turns", "the digits that are read in it"),
+    label="Digits that turn upside down",
+)
 
 # %% [markdown]
 # It has ten answers and must give one. "None of these" is not among them.
@@ -605,6 +612,8 @@ StepScrubber(steps)
 # - the steps are thirty times too large,
 # - the labels are shuffled, so that they say nothing about the pictures,
 # - it learns from sixty digits only, again and again.
+#
+# Each gets 150 steps.
 #
 # And two faults in the use of the good network:
 #
@@ -621,17 +630,17 @@ faults = {
     "sixty digits": dict(x=known[:60], y=digits.labels[:60]),
 }
 curves = {"healthy": losses[:150]}
-print(f"{'':16} {'last losses':>12} {'held-out':>12} {'wrong':>8}")
+print(f"{'':18} {'last losses':>12} {'held-out':>12} {'wrong':>8}")
 
 
 def report(name, losses, network, x):
     with torch.no_grad():
         loss = F.cross_entropy(network(x), truth)
     last = torch.tensor(losses[-20:]).mean()
-    print(f"{name:16} {last:12.3f} {loss:12.3f} {share_wrong(network, x):8.1%}")
+    print(f"{name:18} {last:12.3f} {loss:12.3f} {share_wrong(network, x):8.1%}")
 
 
-report("healthy", losses, reader, new)
+report(f"healthy, {STEPS} steps", losses, reader, new)
 for name, fault in faults.items():
     torch.manual_seed(SEED)
     broken = new_network()

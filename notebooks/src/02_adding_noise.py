@@ -282,12 +282,18 @@ rows = {
     str(process)[:-2]: at_unit_variance(process, stops * process.t_max)
     for process in curves
 }
+for process in curves:
+    third = torch.tensor(process.t_max / 3)
+    ratio = (process.alpha(third) / process.sigma(third)) ** 2
+    print(f"{str(process)[:-2]:7} (alpha / sigma)^2 after a third: {ratio:.3f}")
 viz.show(
     viz.table(rows, [f"{stop:.0%}" for stop in stops]),
     "One digit on its way to noise in four rows; in EDM's only the first is clear.",
 )
 
 # %% [markdown]
+# In Flow, by a little: its ratio of picture to noise is the largest. Why it is squared, and its name, come now.
+#
 # ## One way, four clocks
 #
 # What decides how much can be seen? Not `alpha` or `sigma` alone. A mixture of 2 parts picture and 2 parts noise is
@@ -375,6 +381,9 @@ viz.show(
 #
 # Before you run the cell, decide: up to which level can that eye still tell which *digit* it was, more often than not?
 # And compare a reader that is excellent at clean digits, but has never seen noise.
+#
+# The cell also counts in *bits*, questions of yes or no. To find one of 9,000 pictures takes the base-2 logarithm of 9,000 of them.
+# What is known is that number, less the questions that are still open after a look.
 
 
 # %%
@@ -564,7 +573,10 @@ viz.show(
 # %%
 from minidiff.widgets import StepScrubber
 
-StepScrubber(steps)
+StepScrubber(
+    steps,
+    titles=("xt, the picture under noise", "x0, the guess of a network"),
+)
 
 # %% [markdown]
 # ## What went wrong
@@ -576,7 +588,8 @@ StepScrubber(steps)
 # - **It is nearly all noise.** EDM's process goes up to 80. Somebody walks it in ten even steps of `t`.
 # - **The two sides disagree.** Somebody forgets the square: the noise is mixed by `sigma = 1 - alpha`, but the network is told the level of Cosine.
 #
-# Before you run it: which gives broken strokes, which a blur, and which digits that look fine but are all alike?
+# Before you run it: which gives broken strokes, which a blur, and which digits that look fine but differ too little
+# from seed to seed?
 
 
 # %%
@@ -613,16 +626,18 @@ viz.show(
 # %%
 viz.show(
     viz.table({name: x[:10] for name, x in drawn.items()}),
-    "Four rows of drawn digits: one clean, three damaged, each in another way.",
+    "Four rows of drawn digits: healthy ones, broken strokes, blurs, and clean ones.",
 )
 
 # %% [markdown]
+# The first gives broken strokes, the second a blur. The third looks fine, and only the variance shows the fault.
+#
 # How to tell them apart:
 #
 # - **Look at the last picture of the forward row.** If you can still see the digit, the schedule stops too early.
 #   The number for it is the SNR at the end: it should be nearly 0.
 # - **Look at the first ones.** If the second is noise already, the steps are in the wrong place.
-# - **Compute the variance** of `xt` at every time. On the circle it stays 1. If it should and does not, somebody forgot a square.
+# - **Compute `alpha^2 + sigma^2`** at every time. On the circle it is 1. If it should be and is not, somebody forgot a square.
 #
 # Look at the forward row before you train anything: it costs nothing.
 #

@@ -183,7 +183,8 @@ assert_close(exact(some, 0.6), theirs.flatten(1))
 #
 # What is it asked for? Here and in the rest of the course it is `v = alpha eps - sigma x0`
 # ([Salimans and Ho, 2022](https://arxiv.org/abs/2202.00512)). With little noise this is nearly the noise,
-# with much noise nearly the picture, its sign turned. At every level it is the part that cannot be read off `xt`.
+# with much noise nearly the picture, its sign turned. Its size is about the same at every level.
+# And together with `xt` it gives both `x0` and `eps`.
 
 # %%
 torch.manual_seed(SEED)
@@ -235,7 +236,7 @@ for axes, t in zip(
     best, ours = exact(xt, t), learned(xt, t)
     print(
         f"level {t}: error of the exact guess {F.mse_loss(best, x0.flatten(1)):.3f}, "
-        f"distance of the network from it {F.mse_loss(ours, best):.4f}"
+        f"mean squared distance of the network from it {F.mse_loss(ours, best):.4f}"
     )
     axes.plot(*x0[:, :, 0, 0].T, ",", color="0.6")
     axes.plot(
@@ -302,6 +303,7 @@ viz.show(
 # for diffusion [Ho, Jain and Abbeel, 2020](https://arxiv.org/abs/2006.11239)).
 # It looks at the picture at several sizes. The small ones show what the digit is, the large ones where its ink is.
 # On the way up, each size gets back what was saved on the way down.
+# Its parts are *residual blocks*: each adds its answer to what came in, so that it only has to learn a change.
 #
 # The cell shows the sizes that one picture passes through.
 
@@ -471,8 +473,8 @@ viz.show(
 #
 # ## Play
 #
-# First all steps of ten walks of your network as a strip: each column is one moment.
-# Then the same as a slider, for three of them. Drag it, or press the arrow keys.
+# First three walks of your network as a strip: each column is one moment.
+# Then the same walks as a slider, with every step. Drag it, or press the arrow keys.
 
 # %%
 walk = list(mine.walk(["a three", "a seven", "an eight"], seed=1, steps=15))
@@ -504,6 +506,8 @@ except TrainingError as error:
     print(error)
 
 # %% [markdown]
+# It falls anyway, but not far enough: below the next cell stand the losses of a healthy and of an untrained network.
+#
 # The second fault is in the sampling. The network is trained well, but somebody tells it the wrong noise level.
 # This happens whenever training and sampling do not use the same schedule.
 

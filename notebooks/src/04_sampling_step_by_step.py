@@ -116,7 +116,9 @@ viz.show(
 #
 # ## Predict, then run
 #
-# Nobody told these hundred walks which digit to draw. Each ends at some digit.
+# Nobody told these hundred walks which digit to draw. Most end at a digit, some at a sign that is none.
+# The reader must name one all the same.
+#
 # At each step the guess `x0` shows what the network believes so far, and a second network reads the digit in it.
 #
 # Before you run the cell, decide: at which noise level has half of the walks settled on the digit that they end with?
@@ -389,7 +391,9 @@ viz.show(
 )
 
 # %% [markdown]
-# This loop is what draws when you press *Draw* in [lesson 00](00_start_here.ipynb).
+# This loop draws when you choose the sampler `ddim` in [lesson 00](00_start_here.ipynb).
+# The one it starts with, `dpmpp_2m`, is the same loop with a better guess: see [lesson 05](05_faster_samplers.ipynb).
+#
 # From lesson 07 on it also draws painted digits. It does not ask what the pictures show or how large they are.
 #
 # ## Straight on, or staggering
@@ -455,8 +459,10 @@ print(f"data    {width(mixture(20_000)):.3f}")
 # %% [markdown]
 # With many steps all columns reach the data. With few they do not, and the higher `eta`, the more steps it takes.
 #
-# The reason is the guess. The posterior was derived for a known `x0`, but the guess is a mean over many.
+# With `eta = 1` the reason is the guess. The posterior was derived for a known `x0`, but the guess is a mean over many.
 # In a long move that matters, and too little fresh noise is added. In a short one it does not.
+#
+# With `eta = 0` no noise is added. There the walk is a curve, and long moves cut its bends.
 #
 # So `eta = 0` is the choice for few steps. [Lesson 05](05_faster_samplers.ipynb) goes on from there.
 #
@@ -622,7 +628,8 @@ print(f"the thermometer was never off by more than {worst:.3f}")
 # ## To think about
 #
 # 1. With `eta = 0` the walk is a curve without chance. Could you walk it backwards, from a picture to its noise?
-#    Try it on a digit: the same move, with `s > t`.
+#    Try it on a digit with `minidiff.move`, `eta = 0` and `s > t`. Begin at `t = 0.01`: at 0 there is no noise to divide by.
+#    (`my_move` would take the root of a negative number. Where?)
 # 2. What happens with `eta = 2`? From which `eta` on does a move stop making sense, and which line says so?
 # 3. The guess is a mean, and means are smooth. Why is the end of the walk sharp all the same?
 # 4. A walk with `eta = 1` can mend a bad guess later, because it throws away old noise.

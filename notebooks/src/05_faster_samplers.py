@@ -228,7 +228,7 @@ print("Under EDM and Flow, Euler is DDIM.")
 # %%
 process = Flow()
 exact = mixture_denoiser(process)
-start = torch.tensor([0.25, 0.75], dtype=torch.float64).view(1, 2, 1, 1)
+start = torch.tensor([2.2, 1.1], dtype=torch.float64).view(1, 2, 1, 1)
 fine = torch.cat([s.xt for s in heun(exact, process, start, process.timesteps(200))])
 figure = Figure(figsize=(9.6, 3.4), layout="constrained")
 panels = figure.subplots(1, 3, sharex=True, sharey=True)
@@ -239,8 +239,9 @@ for axes, sampler in zip(panels, (euler, heun, dpmpp_2m), strict=True):
     axes.plot(*mixture(600).flatten(1).T, ".", markersize=2, color="0.85")
     axes.plot(*fine.flatten(1).T, color="0.5", label="the curve")
     axes.plot(*path.T, "o--", fillstyle="none", label=sampler.__name__)
+    axes.plot(*path[0], "o", color="0.2", label="start")
     axes.set(title=f"misses by {miss:.2f}", aspect="equal")
-    axes.set(xlim=(-0.4, 1.4), ylim=(0.2, 1.5))
+    axes.set(xlim=(0.8, 2.4), ylim=(0.1, 1.3))
     axes.legend(loc="lower right")
 viz.show(
     figure, "One curve three times, with the four steps of each sampler beside it."

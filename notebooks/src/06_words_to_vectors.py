@@ -126,7 +126,8 @@ viz.show(
 #
 # ## A caption is a row of numbers
 #
-# From here on the captions are those of painted digits. They say up to seven things, in free order, and have several words for the same thing.
+# From here on the captions are those of painted digits. They say up to seven things, some before the digit and some behind it,
+# there in any order. For some things they have several words.
 
 # %%
 chance = np.random.default_rng(SEED)
@@ -393,7 +394,7 @@ print(f"{layer.heads} heads of {64 // layer.heads} columns, as in minidiff.")
 # %% [markdown]
 # ## A block, and a whole encoder
 #
-# Attention moves news between words. Then each word thinks about it alone, in a small network of two layers, the `mlp`.
+# Attention moves news between words. Then each word thinks about it alone, in a small network of two layers with a smooth ReLU between them, the `mlp`.
 # Both only *add* to the vector that is there, so what it held is passed on. Before each, the vector is brought to mean 0 and
 # variance 1, so that no block gets numbers of a size that it does not know
 # ([Xiong and others, 2020](https://arxiv.org/abs/2002.04745), figure 1b):
@@ -722,7 +723,7 @@ heat(looks, looked, NAMES, words, "where the question looks")
 heat(covers, lost, NAMES, words, "what is lost if the word is covered")
 viz.show(
     figure,
-    "Each question looks at one word; the lean and the place are lost by two words.",
+    "Each question looks at one word; the place is lost by either of two words.",
 )
 
 # %% [markdown]
@@ -730,7 +731,7 @@ viz.show(
 #
 # A corner takes two words, and whichever is covered, the answer is lost. Yet the question looks at one of them.
 # So when the question came, the vector of that word already held both. It had heard from its neighbour, inside the encoder.
-# In the row of the lean it is the same: "left" could belong to a corner, were it not for "leaning".
+# In the row of the lean it is so in part. Without "leaning" the answer is only less certain, because "left" could belong to a corner.
 #
 # The paper is another case. "On" says that a colour is a paper, "paper" says so, and so does its place behind the digit.
 # If one of them is covered, the others may be enough.
@@ -793,8 +794,9 @@ for name, layers in trials.items():
 # %% [markdown]
 # Lean and place fall. A lean to one side takes two words that must find each other, and so does a corner. Their phrases come in free order.
 #
-# Paper nearly stays, and most inks do. In nearly all of these captions the ink stands before the digit and the paper behind it,
-# so the places give them away. Only bare captions such as "red on white paper" name no digit.
+# Paper nearly stays, and so does the ink. In nearly all of these captions the ink stands before the digit and the paper behind it,
+# so the places give them away. Only in bare captions, such as "red on white paper", no digit stands between them.
+#
 # A network takes whatever clue is enough. If you want it to learn a rule, leave it no shorter way.
 #
 # ## Meaning becomes geometry
@@ -881,7 +883,10 @@ centre = final.mean(dim=0)
 _, spread, directions = torch.linalg.svd(final - centre, full_matrices=False)
 share = spread.square()[:2].sum() / spread.square().sum()
 print(f"two of the 64 directions hold {share:.0%} of the variance")
-edge = 1.1 * ((final - centre) @ directions[:2].T).abs().max().item()
+edge = 1.1 * max(
+    ((vectors - centre) @ directions[:2].T).abs().max().item()
+    for vectors in moments.values()
+)
 
 
 def colour_map(axes, vectors):

@@ -229,6 +229,7 @@ print(f"the empty prompt becomes null {tuple(model.encode(['']).shape)}")
 #     h = norm(h) (1 + scale) + shift
 #
 # So the words turn channels up and down, at all places alike. Here it is by hand, in the first block.
+# In the code `silu` is a smooth ReLU. The block is a residual block (lesson 03), and `skip` passes on what came in.
 #
 # One thing comes before it that is not about words. The places of the picture have learned vectors of their own, `net.places`,
 # because a convolution alone does not know where it is. They are added before the first block, and once more before the middle of the network.
@@ -338,6 +339,7 @@ print("My cross-attention and minidiff's agree at every step.")
 #
 # Cut one, and see what is missing. `net.embed` is the first way, and the second leads through `net.encode`.
 # A way that is cut gets the empty prompt in place of the prompt. The row "neither" shows what is right by chance.
+# No guidance is used in this cell (it comes further down), so even with both ways more goes wrong than in the pictures above.
 
 # %%
 shown = real.labels[200:240]
@@ -431,7 +433,7 @@ viz.show(
 def kind(word, before, after):
     """What a word of a full caption speaks of."""
     if word in ATTRIBUTES["ink"]:
-        return "paper" if after == "paper" else "ink"
+        return "paper's colour" if after == "paper" else "ink"
     if word in ("top", "bottom", "centre", "corner") or before in ("top", "bottom"):
         return "place"
     if word in (*ATTRIBUTES["digit"], *ATTRIBUTES["stroke"]):
@@ -457,7 +459,8 @@ inked = torch.nn.functional.avg_pool2d(coverage[:, None], 4).flatten(1) > 0.15
 figure = Figure(figsize=(9.6, 3.4), layout="constrained")
 panels = figure.subplots(1, 2)
 levels = [step.t for step in walk[:-1]]
-styles = {"place": "-", "digit": "--", "ink": "-.", "stroke": ":", "paper": "-"}
+styles = {"place": "-", "digit": "--", "ink": "-.", "stroke": ":"}
+styles["paper's colour"] = "-"
 for name, style in {**styles, "no word": "--"}.items():
     of_kind = torch.tensor([[each == name for each in row] for row in kinds])
     share = (heat * of_kind[:, None]).sum(dim=3)  # (steps, prompts, places)
@@ -467,6 +470,8 @@ for name, style in {**styles, "no word": "--"}.items():
         panels[1].plot(levels, ratio, style, label=name)
 panels[0].set(xlabel="noise level", ylabel="share of all attention")
 panels[1].set(xlabel="noise level", ylabel="with ink / without", yscale="log")
+panels[1].minorticks_off()
+panels[1].set_yticks([0.5, 1, 2], ["0.5", "1", "2"])
 for axes in panels:
     axes.grid(alpha=0.3)
     axes.invert_xaxis()  # in the order of the walk
@@ -474,7 +479,7 @@ figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
 viz.show(
     figure,
     "Left: place and digit fall, 'no word' rises. Right: digit and ink lie above one, "
-    "the stroke from the middle on, the place below one.",
+    "the stroke after the first steps, the place below one.",
 )
 
 # %% [markdown]
@@ -483,9 +488,10 @@ viz.show(
 # - At first the words of the *place* are looked at most. (A corner takes three words, a digit one.) *Place*, *digit*, *ink* and *stroke*
 #   all fall: more and more of what they say is shown by the picture itself.
 # - The *digit* is looked at more where the ink will be than elsewhere, all the way. So is the *ink*, but less and less towards the end.
-#   The *stroke* joins them in the middle of the walk.
+#   The *stroke* joins them after the first steps.
 # - With the *place* it is the other way round. It is looked at more where no ink will be.
-# - *Paper* gets hardly any attention. We know why: it came in by the first way.
+# - The *colour of the paper* gets hardly any attention. We know why: it came in by the first way.
+#   (The words "on" and "paper" beside it are not counted here. Like "no word", they are looked at more and more.)
 # - "No word" rises until the end. There a place looks that has nothing to ask.
 #
 # A map of attention shows what was looked at. It does not prove that it mattered
@@ -882,7 +888,10 @@ viz.show(
 #
 # ## What guidance costs
 #
-# Now it can be measured. For each scale the cell draws two pictures of each of fifty full prompts. It prints
+# Now it can be measured. For each scale the cell draws two pictures of each of fifty prompts. A prompt says all that can clearly be said
+# of two real pictures. A stroke or a lean that is in doubt is left out, so these prompts are easier than those of the milestone below.
+#
+# The cell prints
 #
 # - how many show the digit that was asked for, and how many obey their prompt in everything,
 # - how far apart the ink of the two pictures of a prompt is: the variety that is left,

@@ -214,6 +214,8 @@ for n in range(8):
 # Detailed prompts give closer pictures. The table also says why, and what to expect.
 #
 # Each column jumps in the row where its attribute is first said. Before that row it is luck.
+# (The place is an exception. A large digit always stands in the centre, so the size settles its place, too. Most of these pictures are large.)
+#
 # So a word does not make a picture better in general. It settles the one thing that it speaks of.
 #
 # In one row the ink is said and the paper is not. There a digit can get paper of its own colour and vanish, like the red seven above.
@@ -320,8 +322,8 @@ def plainly(row):
 
 def retold(row):
     """As a caption of the training; one that names the digit, which a few do not."""
-    caption = "digit"
-    while "digit" in caption:
+    caption = ""
+    while asked(caption)[DIGIT] == UNSAID:
         (caption,) = painted_captions(row[None], chance, detail=1.0)
     return caption
 
@@ -376,8 +378,8 @@ print("\n".join(["", *examples]))
 # though they leave out nothing but "a", "on", "in" and "the". Yet they are drawn no worse.
 #
 # With the paper first, hardly any prompt is heard right. In most of them no ink is heard, and the later colour is taken for that of the paper.
-# In every caption of the training the ink stood before the digit and the paper behind it.
-# So "the last colour is the paper" was as good a rule as grammar, and the encoder learned something like it.
+# In every caption of the training the ink stood before the paper.
+# So "of two colours, the second is the paper" was as good a rule as grammar, and the encoder learned something like it.
 # Nothing ever told it that the word "paper" is what matters.
 #
 # Large models of pictures and text have been found to take little notice of the order of words, for a like reason: they could do well without
@@ -571,8 +573,8 @@ viz.show(
 #     x0 = scale x0_ctx - (scale - 1) x0_negative
 #        = x0_null + scale (x0_ctx - x0_null) - (scale - 1) (x0_negative - x0_null)
 #
-# So a negative prompt is a pull away from nothing, as the prompt is one, but with a minus. Its strength is `scale - 1`.
-# That is why it is off at scale 1, and why its strength cannot be chosen freely. (In the first line the two weights add up to 1.
+# So the prompt and the negative prompt both pull, each along its difference from nothing. The pull of the negative prompt has a minus.
+# Its strength is `scale - 1`. That is why it is off at scale 1, and why its strength cannot be chosen freely. (In the first line the two weights add up to 1.
 # So the same line holds for `eps`, with which the paper on guidance writes it.)
 #
 # Whoever pays for a third question can choose it, and can add as many prompts as they like
@@ -755,7 +757,7 @@ viz.show(
 # ## Play
 #
 # First a lattice of guidance scales and negative prompts for one prompt. All pictures are computed already, so the sliders work without a kernel.
-# Below the pictures stands how many of them show a seven that is not red.
+# Below the pictures stands how many "follow the prompt". Here that means: they show a seven that is not red.
 
 # %%
 from minidiff.widgets import GuidanceExplorer, Playground
@@ -856,7 +858,7 @@ print(f"expected: n = {quality['n']:,}, {quality['sampler']}")
 # 1. What does guidance do if the negative prompt is the prompt itself? And if the prompt is empty and the negative prompt is not?
 # 2. Too much guidance makes colours glaring. One remedy gives the guided guess the standard deviation of the answer to the prompt
 #    ([Lin and others, 2024](https://arxiv.org/abs/2305.08891), eq. 15). Would that bring the points of the islands back to land?
-# 3. The encoder mostly takes the last colour for that of the paper. Which captions would you add to the training, so that it cannot?
+# 3. The encoder mostly takes the second of two colours for that of the paper. Which captions would you add to the training, so that it cannot?
 #    How would you notice that another short cut is still there?
 # 4. How would you teach the word "not"? Who would write such captions, and of which pictures?
 #

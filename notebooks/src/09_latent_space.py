@@ -292,9 +292,12 @@ viz.show(
 #     code = mean + std eps
 #
 # For a given `eps` that is a sum and a product, and gradients pass (their section 2.4).
+# A standard deviation is never negative, but the answer of a network may be. So the encoder answers with `logvar`,
+# the logarithm of the variance `std^2`. Then `std = exp(logvar / 2)`.
 #
 # **What keeps the cloud from shrinking to a point?** A price for being unlike a unit Gaussian.
-# The price is the KL divergence. It asks: for codes of this cloud, how much more likely are they under the cloud than under `N(0, 1)`?
+# The price is the KL divergence. Call the cloud `q`, and let `p` be the unit Gaussian, also written `N(0, 1)`.
+# For codes of this cloud, how much more likely are they under `q` than under `p`?
 #
 #     KL = the mean of  log q(code) - log p(code),  over codes drawn from q
 #
@@ -879,7 +882,8 @@ print(f"{quality['psnr in dB']:.1f} dB on {quality['n']:,} pictures when it was 
 # ## To think about
 #
 # 1. Train yours with `beta=0`. It comes back as well as before. What is the size of its codes,
-#    and what happens to a picture if you move its code by a tenth of this size?
+#    and what happens to a picture if you move its code by a third of this size, in a random direction?
+#    Compare with your own VAE.
 # 2. The pixel network could fold 4 x 4 pixels into channels and would then work on 8 x 8 places, too, without any VAE.
 #    What would it have to do by itself that the VAE now does once for all pictures?
 # 3. The squared error asks for the mean of all pictures that a latent may stand for. What must a fine texture look like after decoding?

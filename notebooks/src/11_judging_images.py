@@ -20,6 +20,7 @@
 # The next cells measure what the lesson will cost on this machine.
 
 # %%
+import itertools
 import math
 import os
 import time
@@ -91,12 +92,12 @@ for scale in tqdm((1.5, 8.0)):
 
 good = drawn[1.5]
 copies, few = torch.empty_like(good), torch.empty_like(good)
+moves = list(itertools.product(range(-2, 3), range(-3, 4)))  # no two are equal
 for d in range(10):
-    here = (wanted == d).nonzero()[:, 0]
+    here = (wanted == d).nonzero()[:, 0].tolist()
     copies[here] = training[reference.labels == d][: len(here)]
-    few[here] = good[here[torch.arange(len(here)) % 2]]  # two, again and again
-for i, by in enumerate(torch.randint(-1, 2, (N, 2)).tolist()):
-    few[i] = few[i].roll(by, (1, 2))  # moved a little, so that no two are equal
+    for i, row in enumerate(here):  # two, again and again
+        few[row] = good[here[i % 2]].roll(moves[i // 2], (1, 2))
 
 sets = {
     "real": to_float(rest.pixels),
@@ -187,7 +188,8 @@ viz.show(
 #
 #     mean of (x - y)^2 = (m1 - m2)^2 + s1^2 + s2^2 - 2 cov(x, y)
 #
-# Only the last term depends on who goes where. A covariance is never larger than `s1 s2`. It reaches that
+# `cov(x, y)`, the *covariance*, is the mean of `(x - m1)(y - m2)`: how far both go up together.
+# Only this last term depends on who goes where. A covariance is never larger than `s1 s2`. It reaches that
 # where `y` is a rising straight line over `x`, and between two Gaussians there is such a plan: the leftmost goes to the leftmost, and so on.
 # So the price of the cheapest plan is
 #
@@ -219,7 +221,7 @@ print(f"measured on these points: mine {mine:.4f}, minidiff {library:.4f}")
 #
 #     from x = m1 + R1 u    to y = m2 + R2 Q u
 #
-# Multiply out again. The mean of `u u^T` is the identity, so products of `u` become traces, and the price is
+# Multiply out again. The mean of `u u^T` is the identity, so products of `u` become traces (`tr`, the sum of the numbers on the diagonal), and the price is
 #
 #     |m1 - m2|^2 + tr C1 + tr C2 - 2 tr(R1 R2 Q)
 #
@@ -419,7 +421,7 @@ for n in (50, 100, 250, 500):
 # and may come out below 0. The Frechet distance has no such simple repair.
 #
 # What does the kernel distance overlook? Multiply out the third power: only products of up to three features occur.
-# So it compares the moments up to the third. What differs in none of them, it cannot see.
+# The means of such products are called *moments*: the first, second and third. So it compares the moments up to the third. What differs in none of them, it cannot see.
 #
 # ## Precision and recall
 #
@@ -620,10 +622,11 @@ print(f"(floor {floor:.3f}, n = {N}, features digits, reference 9,000 digits)")
 # The shuffled set is caught by adherence, and by nothing else.
 #
 # The set with two of each is caught by recall. Its Frechet distance is large as well: twenty pictures, many times over, are twenty pictures.
-# But its adherence is that of the drawn set, and its precision tells little.
+# But its adherence and its precision are at least those of the drawn set.
 #
-# The copies are caught by nothing. In every column they are as good as real digits, because they are real digits. Their Frechet distance is even less
-# than that of the real ones: they are compared with a set to which they belong.
+# The copies are caught by nothing. In every column they are as good as real digits, because they are real digits.
+# Their Frechet distance happens to be less than that of the real ones. Most of this is chance: the two halves of the held-out digits differ as much.
+# A little of it is that the copies are compared with a set to which they belong.
 #
 # A full adherence is no praise, by the way. Real handwriting does not reach it. Digits that are always read as asked are those that are easy to read.
 #
@@ -786,7 +789,8 @@ viz.show(
 )
 
 # %% [markdown]
-# A little guidance helps: adherence and precision rise. After that they have no room left, and only recall moves. It falls, and goes on falling.
+# A little guidance raises adherence and precision. It costs recall from the first step on.
+# Soon adherence and precision have no room left, but recall goes on falling.
 #
 # Three numbers, three different things: *obedience* (adherence), *likeness* (precision) and *variety* (recall).
 # The Frechet distance mixes the last two, and cannot say which of them changed. It puts the blurred set in the middle of this row, among sharp ones.
@@ -856,11 +860,12 @@ print(f"the floor is {floor:.2f}, with n = {N}")
 # %% [markdown]
 # How to tell them apart: **send real pictures down the same way.**
 #
-# - **The real pictures reach the floor.** The measuring is sound, and what remains is the fault of the model. That is the last line.
-# - **They do not, and precision is low.** The network sees something else than it was trained on. Look at one picture just before it goes in:
+# - **The real pictures come near the floor.** They need not reach it: two halves of the held-out digits differ as much.
+#   The measuring is sound, and what remains is the fault of the model. That is the last line.
+# - **They are far above it, and precision is low.** The network sees something else than it was trained on. Look at one picture just before it goes in:
 #   shape, range, dark or bright.
-# - **They do not, precision is high and recall low.** A part is missing. Count the kinds in the set, and in the reference.
-# - **They do not, and both are high.** Too few pictures. Take more, and measure the floor with as many.
+# - **They are far above it, precision is high and recall low.** A part is missing. Count the kinds in the set, and in the reference.
+# - **They are far above it, and both are high.** Too few pictures. Take more, and measure the floor with as many.
 #
 # The real pictures cost nothing, and they find most faults. Send them first.
 #
@@ -916,7 +921,7 @@ halves = (liken.held_out, clouds["real"])
 floors = [frechet_distance(liken.reference, half) for half in halves]
 print(f"{'':24}   here   the card")
 print(f"{'n':24} {N:6,} {quality['n']:10,}")
-print(f"{'floor':24} {sum(floors) / 2:6.3f} {quality['floor']:10.3f}")
+print(f"{'floor, mean of halves':24} {sum(floors) / 2:6.3f} {quality['floor']:10.3f}")
 for scale in (1, 2):
     card, mine = quality[f"guidance {scale}"], sweep[scale]
     off = 2 * math.sqrt(card["adherence"] * (1 - card["adherence"]) / N)

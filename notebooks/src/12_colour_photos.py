@@ -257,8 +257,8 @@ for prompt in ("a photo of a house", "a red frog", "two frogs"):
 # (after [Ho and others, 2020](https://arxiv.org/abs/2006.11239), appendix B). That doubles the data at no cost.
 # To change training pictures in a way that leaves what they show is called *augmentation*. With digits it would be a mistake: a mirrored seven is no seven.
 #
-# What does a network learn from it? If the data hold each picture as often as its mirror image, then what holds for `xt` holds
-# for its mirror image. The best guess, the mean `E[x0 | xt]`, becomes
+# What does a network learn from it? Suppose the data hold each picture as often as its mirror image.
+# Then a picture explains `xt` as well as its mirror image explains the mirrored `xt`. So for the best guess, the mean `E[x0 | xt]`,
 #
 #     guess(mirrored xt) = mirrored guess(xt)
 #
@@ -776,7 +776,7 @@ print(f"it took {model.card['seconds'] / 60:.0f} minutes on: {model.card['hardwa
 # - *DDPM on CIFAR-10*: [Ho and others, 2020](https://arxiv.org/abs/2006.11239), appendix B. One TPU v3-8, which they call similar to eight V100 cards.
 # - *EDM on CIFAR-10*: [Karras and others, 2022](https://arxiv.org/abs/2206.00364); time and pictures as in [their code](https://github.com/NVlabs/edm#training-new-models).
 #   Eight V100 cards.
-# - *Stable Diffusion v1*: photographs of 512 x 512 pixels with free captions, in latents. Steps, batch and hours as on
+# - *Stable Diffusion v1*: pictures of 256 x 256 and then 512 x 512 pixels with free captions, in latents. Steps, batch and hours as on
 #   [its card](https://github.com/CompVis/stable-diffusion/blob/main/Stable_Diffusion_v1_Model_Card.md), on A100 cards.
 #
 # The last two columns say how long it would take to show the network of *this* lesson as many pictures: on this machine, and on one graphics card.
@@ -1003,7 +1003,7 @@ viz.show(
 # 1. Mirroring was right for frogs. Is it right for automobiles with letters on them? For a data set of left and right hands?
 #    What would the network draw?
 # 2. Take `sigma_data` to its two ends. What is the network asked for if `d` is very large, and what if it is very small?
-#    Which two targets of [lesson 03](03_learning_to_denoise.ipynb) are these?
+#    Which two of `x0`, `eps` and `v` are these, up to a factor? (The second question of [lesson 03](03_learning_to_denoise.ipynb) is about them.)
 # 3. A reader that had seen the drawn photographs in its training would give them a high adherence. How would you find out?
 # 4. Somebody finds a photograph of their own among the pictures that your model draws. Which of the checks above could have told you before?
 #

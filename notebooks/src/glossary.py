@@ -15,7 +15,7 @@
 # | `alpha`, `sigma` | how much picture and how much noise: `xt = alpha x0 + sigma eps` | [02](02_adding_noise.ipynb) |
 # | `logsnr` | the logarithm of `(alpha / sigma)^2`, the signal-to-noise ratio | [02](02_adding_noise.ipynb) |
 # | `level` | how noisy, from 0 to 1, the same under every process: the angle of `alpha` and `sigma` | [02](02_adding_noise.ipynb) |
-# | `v`, `u` | two mixtures of `x0` and `eps` that a network can learn: `alpha eps - sigma x0`, and the slope `dxt/dt` | [03](03_learning_to_denoise.ipynb) |
+# | `v`, `u` | two mixtures of `x0` and `eps` that a network can learn: `alpha eps - sigma x0`, and the slope `dxt/dt` | [03](03_learning_to_denoise.ipynb), [05](05_faster_samplers.ipynb) |
 # | `sigma_data` | the standard deviation of the data, by which a network is fed and asked in unit size | [12](12_colour_photos.ipynb) |
 # | `target` | which of `x0`, `eps`, `v` and `u` a network is trained to answer with | [03](03_learning_to_denoise.ipynb) |
 # | `eta` | how much fresh noise a move adds: 0 is DDIM, 1 is DDPM | [04](04_sampling_step_by_step.ipynb) |
@@ -60,6 +60,7 @@
 # | **gradient** | For each weight, how the loss would change if the weight grew a little. | [01](01_pixels_and_networks.ipynb) |
 # | **guidance** | Whatever changes the guess while walking. | [07](07_text_to_image.ipynb) |
 # | **head** | One of several attentions side by side, each on its share of the features. | [06](06_words_to_vectors.ipynb) |
+# | **held-out** | Put aside: examples on which a network is tested and never trained. | [01](01_pixels_and_networks.ipynb) |
 # | **img2img** | Begin the walk at a given picture under some noise, in place of pure noise. | [10](10_editing.ipynb) |
 # | **inpainting, outpainting** | Draw the missing part of a picture, inside it or around it. The given part stays as it is. | [10](10_editing.ipynb) |
 # | **judge** | A program that measures from the pixels what a painted digit shows. | [08](08_prompting.ipynb) |
