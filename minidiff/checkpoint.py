@@ -30,7 +30,7 @@ class CheckpointError(RuntimeError):
 def save(path: str | os.PathLike, tensors: dict[str, Tensor], header: dict) -> Path:
     """Write tensors and a JSON header to one file, atomically: readers see the old file or the new one.
 
-    Raises CheckpointError (disk full, folder missing or read-only); a file that was there stays as it was.
+    Raises CheckpointError (disk full, folder read-only); a file that was there stays as it was.
     """
     path = Path(path)
     tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
@@ -166,7 +166,7 @@ def _borrowed(path: Path, parts: object) -> dict[str, Tensor]:
 def shipped(name: str | os.PathLike) -> Path:
     """The file of shipped weights with this name, such as "mnist"; anything with a suffix or a folder is a path."""
     path = Path(name)
-    if path.suffix or path.name != os.fspath(name) or path.exists():
+    if path.suffix or path.name != os.fspath(name) or path.is_file():
         return path
     names = sorted(file.stem for file in WEIGHTS.glob("*.safetensors"))
     if path.name not in names:

@@ -24,6 +24,16 @@ EPILOG = """examples:
 
 `minidiff COMMAND --help` shows more of each."""
 # As in recipes.py, which would import torch before the help is shown.
+SAMPLERS = ("dpmpp_2m", "ddim", "euler", "heun")
+DRAWING = {  # the usual settings of `sample`
+    "negative": "",
+    "seed": 0,
+    "steps": 10,
+    "guidance": 2.0,
+    "sampler": "dpmpp_2m",
+    "eta": 0.0,
+    "scale": 8,
+}
 RECIPE_NAMES = ("digits", "mnist", "judge", "attributes", "words", "painted", "vae", "latent", "photos", "cifar10")
 
 
@@ -124,16 +134,16 @@ def parser() -> argparse.ArgumentParser:
         "  minidiff sample --like seven.png --out again.png        the same picture once more",
     )
     p.add_argument("prompt", nargs="*", help="what to draw; several give a grid")
-    p.add_argument("--negative", default="", help="what to move away from")
-    p.add_argument("--seed", type=natural, default=0, help="of the first picture; the others count up (default: 0)")
-    p.add_argument("--steps", type=positive, default=10, help="of the sampler (default: 10)")
-    p.add_argument("--guidance", type=float, default=2.0, help="1 turns it off (default: 2)")
-    p.add_argument("--sampler", choices=["dpmpp_2m", "ddim", "euler", "heun"], default="dpmpp_2m")
-    p.add_argument("--eta", type=float, default=0.0, help="ddim only: 1 is DDPM (default: 0)")
+    p.add_argument("--negative", help="what to move away from")
+    p.add_argument("--seed", type=natural, help="of the first picture; the others count up (default: 0)")
+    p.add_argument("--steps", type=positive, help="of the sampler (default: 10)")
+    p.add_argument("--guidance", type=float, help="1 turns it off (default: 2)")
+    p.add_argument("--sampler", choices=SAMPLERS, help="default: dpmpp_2m")
+    p.add_argument("--eta", type=float, help="ddim only: 1 is DDPM (default: 0)")
     p.add_argument("--weights", default="mnist", help="a shipped model, or a file (default: mnist)")
     p.add_argument("--out", type=Path, default=Path("sample.png"), help="picture to write (default: sample.png)")
     p.add_argument("--strip", type=Path, help="also write all steps as a film strip")
-    p.add_argument("--scale", type=positive, default=8, help="pixels a pixel (default: 8)")
+    p.add_argument("--scale", type=positive, help="pixels a pixel (default: 8)")
     p.add_argument("--like", type=Path, help="draw this picture again: prompt, seed and settings come from it")
     p.set_defaults(run=run_sample)
 
@@ -282,10 +292,11 @@ def run_train(args) -> int:
         amount = f"{options['steps']:,} steps" if options["steps"] else f"{args.seconds:,} s"
         print(f"{amount} of {first.total} images a step on {best_device()}, in {fmt}.")
         if options["steps"]:
-            done = checkpoint.load(state_file)[1]["train"]["step"] if state_file.exists() else 0
+            done = checkpoint.load(state_file)[1].get("train", {}).get("step", 0) if state_file.exists() else 0
             left = max(0, options["steps"] - done)
             rest = f"The {left:,} that are left take" if done else "That takes"
-            print(f"{rest} about {_time(left * seconds * 1.15)} here. Ctrl-C stops; --resume goes on.")
+            print(f"{rest} about {_time(left * seconds * 1.15)} here.")
+            print("Ctrl-C stops; --resume goes on from the last half minute.")
     options |= {"format": fmt, "compile": args.compile, "path": state_file, "resume": args.resume}
     for state in train(model, stream, **options):
         pass
@@ -294,7 +305,11 @@ def run_train(args) -> int:
     print("Measuring its quality ...")
     ema = state.ema.cpu().eval()
     recipe.finish(ema, full)
-    made = card(recipe, state, full, recipe.measure(ema))
+    try:
+        quality = recipe.measure(ema)
+    except data.DataError as error:  # trained on the sample, and the full set is not here
+        quality = {"not measured": str(error)}
+    made = card(recipe, state, full, quality)
     checkpoint.save_model(weights_file, ema, made, borrowed=recipe.borrowed)
     print(json.dumps(made, indent=2))
     print(f"Wrote {weights_file}.")
@@ -311,10 +326,16 @@ def run_sample(args) -> int:
     path = checkpoint.shipped(args.weights)
     model = TextToImage.load(path).to(best_device())
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    given = {flag: getattr(args, flag) for flag in DRAWING if getattr(args, flag) is not None}
     if args.like:
-        if args.prompt:
-            raise ValueError("--like takes prompt and settings from the picture; leave the prompt out")
+        if args.prompt or given:
+            raise ValueError(
+                "--like takes prompt and settings from the picture; leave out "
+                + ", ".join(["the prompt"] * bool(args.prompt) + [f"--{flag}" for flag in given])
+            )
         settings = viz.read_settings(args.like)
+        if not _drawable(settings):
+            raise ValueError(f"{args.like} does not say clearly how it was drawn: {str(settings)[:300]}")
         if settings["weights"] != digest:
             raise ValueError(
                 f"{args.like} was drawn by other weights ({settings['weights']}, these are {digest}). "
@@ -323,18 +344,10 @@ def run_sample(args) -> int:
     else:
         if not args.prompt:
             raise ValueError('what shall be drawn? For example: minidiff sample "a seven"')
-        settings = {
-            "prompt": args.prompt,
-            "negative": args.negative,
-            "seed": args.seed,
-            "steps": args.steps,
-            "cfg_scale": args.guidance,
-            "sampler": args.sampler,
-            "eta": args.eta,
-            "scale": args.scale,
-            "weights": digest,
-            "torch": torch.__version__,
-        }
+        settings = {"prompt": args.prompt, **DRAWING, **given, "weights": digest, "torch": torch.__version__}
+        settings["cfg_scale"] = settings.pop("guidance")
+        if settings["eta"] and settings["sampler"] != "ddim":
+            raise ValueError("--eta is for --sampler ddim")
     knobs = {"eta": settings["eta"]} if settings["sampler"] == "ddim" else {}
     start = time.perf_counter()
     walk = model.walk(
@@ -354,6 +367,19 @@ def run_sample(args) -> int:
         viz.save_png(viz.film_strip(steps), args.strip, settings)
         print(f"Wrote {args.strip}: above what the sampler holds, below what the network believes, step by step.")
     return 0
+
+
+def _drawable(settings: dict) -> bool:
+    """Whether these settings, read from a picture, say all that `sample` needs to know."""
+    words = settings.get("prompt")
+    return (
+        isinstance(words, list)
+        and all(isinstance(word, str) for word in words)
+        and all(isinstance(settings.get(name), str) for name in ("negative", "weights"))
+        and all(type(settings.get(name)) is int for name in ("seed", "steps", "scale"))
+        and all(type(settings.get(name)) in (int, float) for name in ("cfg_scale", "eta"))
+        and settings.get("sampler") in SAMPLERS
+    )
 
 
 def _time(seconds: float) -> str:

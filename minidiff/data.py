@@ -13,7 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from http.client import HTTPException
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -358,6 +358,7 @@ class Batches:
     batch: Callable[[int], Batch]
     start: int = 0
     workers: int = 0
+    about: dict = field(default_factory=dict)  # what they are made of; a training that goes on wants the same
 
     def at(self, k: int) -> Iterator[Batch]:
         """Batch k and those after it; it costs the same for any k."""
@@ -420,7 +421,7 @@ def batches(
         y = part.labels[rows].to(device)
         return Batch(to_float(x[rows]), y, words, _seed(seed, "noise", i), rows, total)
 
-    return Batches(batch, start)
+    return Batches(batch, start, about={"data": images.name, "images a step": total, "seed": seed})
 
 
 def _stream(seed: int, purpose: str, i: int) -> np.random.SeedSequence:

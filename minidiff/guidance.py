@@ -30,6 +30,8 @@ def cfg(
     scale = torch.as_tensor(scale, dtype=ctx.dtype, device=ctx.device)
     if scale.shape not in ((), ctx.shape[:1]):
         raise ValueError(f"scale must be one number or one a prompt, got {tuple(scale.shape)} for {len(ctx)} prompts")
+    if not bool(scale.isfinite().all()):
+        raise ValueError(f"scale must be finite, got {scale.tolist()}")
     both = torch.cat([ctx, null])
 
     def denoise(xt: Tensor, t: Tensor) -> Tensor:
@@ -73,6 +75,8 @@ def inpaint(denoise: Denoise, known: Float[Tensor, "b c h w"], mask: Bool[Tensor
     Replacing x0 is enough: `move` then keeps the known region exactly on its forward path (Wang, Yu and Zhang 2023,
     "Zero-shot image restoration using denoising diffusion null-space model", where a mask is one case of many).
     """
+    if mask.dtype != torch.bool:
+        raise ValueError(f"mask must be boolean, True = known; got {mask.dtype}")
     sizes = zip(reversed(mask.shape), reversed(known.shape), strict=False)
     if mask.dim() > known.dim() or any(m not in (1, k) for m, k in sizes):
         raise ValueError(f"mask {tuple(mask.shape)} does not fit known {tuple(known.shape)}")

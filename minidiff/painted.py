@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 from .checkpoint import Stored
@@ -126,6 +126,7 @@ class PaintedDigits:
         if variants < 1 or seed < 0:
             raise ValueError(f"variants must be at least 1 and seed at least 0, got {variants} and {seed}")
         self.pixels, self.labels, self.n = digits.pixels.cpu(), digits.labels.cpu(), len(digits)
+        self.rows = torch.arange(self.n * variants)
         self.large = self.pixels[:, 0]
         self.variants, self.seed, self.inks, self.clear = variants, seed, inks, clear
         self.name = f"painted {digits.name}, {inks} inks"
@@ -161,9 +162,9 @@ class PaintedDigits:
         stroke, slope = self.shape[which, size].unbind(1)
         return torch.stack([digit, ink, paper, stroke, slope, size, place], dim=1)
 
-    def __getitem__(self, rows: slice | Sequence[int] | Int[Tensor, "k"]) -> Images:
+    def __getitem__(self, rows: slice | Sequence[int] | Int[Tensor, "k"] | Bool[Tensor, "n"]) -> Images:
         """Paint these rows: pixels (k, 3, 32, 32) uint8, labels (k, 7)."""
-        rows = torch.arange(len(self))[rows] if isinstance(rows, slice) else torch.as_tensor(rows)
+        rows = self.rows[rows]
         found = self.attributes(rows)
         ink = torch.zeros(len(rows), SIDE, SIDE)
         for size, (bank, side, jitter) in enumerate(((self.small, SMALL, 2), (self.large, 28, 3))):

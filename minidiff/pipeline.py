@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -125,6 +127,8 @@ class TextToImage(Stored):
         Every process draws the whole batch's times and noise and keeps its rows, so that two processes train
         what one would.
         """
+        if batch.captions is None:
+            raise ValueError("a model of words needs captions: data.batches(..., captions=data.digit_captions)")
         generator = batch.generator()
         t = self.denoiser.process.sample_t(batch.total, generator)[batch.rows]
         x0 = self.latents(batch.x0)
@@ -195,8 +199,8 @@ class TextToImage(Stored):
         image: given pictures (b or 1, c, h, w) in [-1, 1]. With `strength`, the noise level from which they are
         drawn anew (SDEdit, Meng et al. 2022), the walk takes its share of the steps; 0 changes nothing. With
         `mask` (True = known, as wide as the picture), the known pixels stay and the rest is drawn.
-        variation: (amount, seed): turn the noise by amount x 90 degrees towards that of another seed (after Song et
-        al. 2021, DDIM, section 5.3).
+        variation: (amount, seed): turn the noise by amount x 90 degrees towards that of another seed, which counts up
+        too (after Song et al. 2021, DDIM, section 5.3).
         """
         prompts, negatives, seeds = self._requests(prompt, negative, seed)
         denoiser = self.denoiser
@@ -287,7 +291,8 @@ class TextToImage(Stored):
         negatives = [negative] * len(prompts) if isinstance(negative, str) else list(negative)
         if len(negatives) != len(prompts):
             raise ValueError(f"{len(prompts)} prompts, but {len(negatives)} negative prompts")
-        seeds = [seed + i for i in range(len(prompts))] if isinstance(seed, int) else list(seed)
+        given = [seed + i for i in range(len(prompts))] if isinstance(seed, int | np.integer) else seed
+        seeds = [operator.index(s) for s in given]  # TypeError for 1.5, which is no seed
         if len(seeds) != len(prompts):
             raise ValueError(f"one seed a sample is needed: {len(seeds)} seeds for {len(prompts)} samples")
         if min(seeds, default=0) < 0:
@@ -302,8 +307,11 @@ class TextToImage(Stored):
         shape = (len(seeds), *self.shape)
         eps = unit_noise(shape, seeds)
         if amount:
+            others = [other + i for i in range(len(seeds))]
+            if any(a == b for a, b in zip(seeds, others, strict=True)):
+                raise ValueError(f"a variation needs other seeds than the pictures: {seeds} and {others} share a place")
             turn = amount * math.pi / 2
-            eps = math.cos(turn) * eps + math.sin(turn) * unit_noise(shape, [other + i for i in range(len(seeds))], 1)
+            eps = math.cos(turn) * eps + math.sin(turn) * unit_noise(shape, others)
         return eps.to(self.device)
 
     def _checked(self, image: Tensor, n: int) -> Tensor:

@@ -469,10 +469,17 @@ LICENCES = {
 
 def card(recipe: Recipe, state, full: bool, quality: dict) -> dict:
     """What stands in the header of finished weights: how they came to be and how good they are."""
+    given = "" if full else " --data sample"
+    if state.steps is None:
+        given += f" --seconds {state.seconds:.0f}"
+    elif state.steps != recipe.options["steps"]:
+        given += f" --steps {state.steps}"
+    if (size := state.images // state.step) != recipe.batch_size:
+        given += f" --batch-size {size}"
     return {
         "name": recipe.name,
         "about": recipe.about,
-        "recipe": f"minidiff train {recipe.name}" + ("" if full else " --data sample"),
+        "recipe": f"minidiff train {recipe.name}{given}",
         "data": SOURCES[recipe.photos, full],
         "licence": LICENCES[recipe.photos],
         "seed": recipe.seed,

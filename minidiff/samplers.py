@@ -1,7 +1,7 @@
 """A sampler walks from noise to data. Each is a generator: it yields a Step before every move.
 
-A denoise function is (xt, t) -> x0. `ts` is a falling grid of steps + 1 times that ends at 0; see
-`Process.timesteps`. Samplers never touch the grad mode: wrap the loop in torch.no_grad() yourself.
+A denoise function is (xt, t) -> x0. `ts` is a falling grid of steps + 1 times; see `Process.timesteps`. It ends at 0,
+or earlier for a walk that stops half way. Samplers never touch the grad mode: wrap a loop in torch.no_grad() yourself.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Denoise = Callable[[Tensor, Tensor], Tensor]
 class Step:
     """One place on the walk: xt (b c h w) at time t, and x0, the guess made there.
 
-    `i` counts from 0. The last Step has xt = x0 = the result.
+    `i` counts from 0. The last Step has xt = x0 = the result, with noise in it if `ts` ends above 0.
     """
 
     i: int
@@ -39,6 +39,8 @@ def move(process: Process, xt: Tensor, x0: Tensor, t: Tensor, s: Tensor, eta: fl
     eta: Song et al. 2021 (DDIM), eq. 12 and 16. eta = 1: the posterior of Ho et al. 2020, eq. 7, for any
     alpha and sigma (Kingma et al. 2021, appendix A.2).
     """
+    if not 0 <= eta <= 1:
+        raise ValueError(f"eta must be from 0 to 1, got {eta}")
     alpha_t, sigma_t = process.alpha(t), process.sigma(t)
     alpha_s, sigma_s = process.alpha(s), process.sigma(s)
     eps = (xt - alpha_t * x0) / sigma_t
@@ -58,7 +60,7 @@ def ddim(
 
     `seeds` (one a sample) make the noise of eta > 0 repeatable at any batch size.
     """
-    _check(ts)
+    _check(process, ts)
     for i, (t, s) in enumerate(pairwise(ts)):
         x0 = denoise(xt, t)
         yield Step(i, float(t), xt, x0)
@@ -73,7 +75,7 @@ def euler(denoise: Denoise, process: Process, xt: Tensor, ts: Tensor) -> Iterato
 
     The probability flow of Song et al. 2021 (score SDE), eq. 13; with EDM, Karras et al. 2022, eq. 1 and 3.
     """
-    _check(ts)
+    _check(process, ts)
     for i, (t, s) in enumerate(pairwise(ts)):
         x0 = denoise(xt, t)
         yield Step(i, float(t), xt, x0)
@@ -86,7 +88,7 @@ def heun(denoise: Denoise, process: Process, xt: Tensor, ts: Tensor) -> Iterator
 
     Karras et al. 2022, algorithm 1, which with EDM's clock is their algorithm 2 without churn.
     """
-    _check(ts)
+    _check(process, ts)
     for i, (t, s) in enumerate(pairwise(ts)):
         x0 = denoise(xt, t)
         yield Step(i, float(t), xt, x0)
@@ -103,9 +105,10 @@ def dpmpp_2m(denoise: Denoise, process: Process, xt: Tensor, ts: Tensor) -> Iter
     """DPM-Solver++(2M): `move`, with x0 extrapolated along lambda = log(alpha/sigma).
 
     D = (1 + 1/2r) x0 - (1/2r) x0_last, with r = h_last / h and h = lambda_s - lambda_t (Lu et al. 2022,
-    algorithm 2). The first and the last step are first order. Clean second order on EDM's grid only.
+    algorithm 2). First order: the first step, the last, and the second where alpha(t_max) = 0, as in Cosine and Flow.
+    Clean second order on EDM's grid only.
     """
-    _check(ts)
+    _check(process, ts)
     last = None
     lambdas = process.logsnr(ts) / 2
     for i, (t, s) in enumerate(pairwise(ts)):
@@ -125,6 +128,7 @@ def _slope(process: Process, xt: Tensor, x0: Tensor, t: Tensor) -> Tensor:
     return process.velocity(x0, eps, t)
 
 
-def _check(ts: Tensor) -> None:
-    if ts.dim() != 1 or len(ts) < 2 or not bool((ts[:-1] > ts[1:]).all()) or ts[-1] < 0:
-        raise ValueError(f"ts must fall from the first time to the last, which is at least 0; got {ts.tolist()}")
+def _check(process: Process, ts: Tensor) -> None:
+    falls = ts.dim() == 1 and len(ts) > 1 and bool((ts[:-1] > ts[1:]).all())
+    if not falls or ts[-1] < 0 or ts[0] > process.t_max * (1 + 1e-6):
+        raise ValueError(f"ts must fall from at most {process.t_max:g} to at least 0 in {process}; got {ts.tolist()}")

@@ -6,6 +6,7 @@ import difflib
 import math
 import re
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 import torch
 from jaxtyping import Float, Int
@@ -22,7 +23,8 @@ class UnknownWord(ValueError):
     def __init__(self, unknown: dict[str, list[str]]):
         self.words = list(unknown)
         hints = (f"{w!r} (nearest known: {', '.join(near)})" if near else repr(w) for w, near in unknown.items())
-        super().__init__(f"the model never saw the word {'; '.join(hints)}")
+        more = f" and {len(unknown) - 10} more" if len(unknown) > 10 else ""
+        super().__init__(f"the model never saw the word {'; '.join(islice(hints, 10))}{more}")
 
 
 def split_words(caption: str) -> list[str]:

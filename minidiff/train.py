@@ -160,8 +160,8 @@ def train(
 ) -> Iterator[State]:
     """Train `objective` (a module: batch -> scalar loss) by Muon and AdamW; yields a State after each step.
 
-    batches: `data.batches(...)`, or any iterable of as many as are needed. Give `steps`, or `seconds` of wall
-    clock, by which the learning rate then falls. clip: largest gradient norm. accumulate: batches a step.
+    batches: `data.batches(...)`, or any iterable of as many `data.Batch` as are needed. Give `steps`, or `seconds` of
+    wall clock, by which the learning rate then falls. clip: largest gradient norm. accumulate: batches a step.
     ema: weight of the past in the averaged weights (Ho et al. 2020, appendix B). format: None measures which is
     fastest here. compile: translate the denoiser's network by torch.compile, which takes a minute and makes each step
     faster. path: a checkpoint, written every `save_every` seconds and at the end; with `resume`, training goes on from
@@ -177,6 +177,10 @@ def train(
         raise ValueError(f"steps, seconds and accumulate must be positive: {steps}, {seconds}, {accumulate}")
     if path is not None and not hasattr(objective, "config"):
         raise ValueError(f"a {type(objective).__name__} has no `config` to store, so it cannot be saved to {path}")
+    if path is not None and isinstance(objective, checkpoint.Stored):
+        _rebuilds(objective, path)  # now, not after hours
+    if resume and path is None:
+        raise ValueError("resume needs the path of a checkpoint")
     rank, world = _join()
     device = torch.device(device) if device is not None else best_device()
     if device.type == "cuda" and world > 1:
@@ -184,12 +188,13 @@ def train(
     objective = objective.to(device).train()
     average = copy.deepcopy(objective).eval().requires_grad_(False)
 
+    about = batches.about if isinstance(batches, Batches) else {}
     start = last_save = time.monotonic()
     done, images, before = 0, 0, 0.0
     saved, hardware = None, _hardware(device, world)
     if resume and path is not None and Path(path).is_file():
         saved = checkpoint.load(path)
-        done, images, before, format, trained_on = _restore(saved, objective, average, path)
+        done, images, before, format, trained_on = _restore(saved, objective, average, about, path)
     skip = done * accumulate
     stream = batches.at(batches.start + skip) if isinstance(batches, Batches) else islice(batches, skip, None)
     if format is None:
@@ -241,6 +246,8 @@ def train(
         optimizer.step(learning_rate(done / steps if steps else now / seconds, done, lr, warmup))
         with torch.no_grad():  # here and not around the loop: a yield would leak it
             torch._foreach_lerp_(averaged, params, 1 - min(ema, (done + 1) / (done + 10)))
+            for kept, buffer in zip(average.buffers(), objective.buffers(), strict=True):
+                kept.copy_(buffer)
         done += 1
         now = _agree(before + time.monotonic() - start, device)
         rate = drawn / (time.monotonic() - began)
@@ -249,7 +256,7 @@ def train(
         state = State(done, steps, total, images + drawn, now, rate, format, hardware, objective, average)
         finished = done >= steps if steps else now >= seconds
         if path is not None and rank == 0 and (finished or time.monotonic() - last_save >= save_every):
-            _save(path, state, optimizer)
+            _save(path, state, optimizer, about)
             last_save = time.monotonic()
         yield state
     bar.close()
@@ -285,7 +292,19 @@ def _synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _save(path: str | os.PathLike, state: State, optimizer: MuonAdamW) -> None:
+def _rebuilds(objective: checkpoint.Stored, path: str | os.PathLike) -> None:
+    """ValueError if what is saved of this module could not be loaded again, as with a network class of one's own."""
+    with torch.random.fork_rng(devices=[]):
+        try:
+            type(objective).from_config(json.loads(json.dumps(objective.config)))
+        except (TypeError, ValueError, KeyError) as error:
+            raise ValueError(
+                f"this {type(objective).__name__} cannot be saved to {path}: its config does not build it again "
+                f"({error!r}). Train it without a path, or register its parts."
+            ) from error
+
+
+def _save(path: str | os.PathLike, state: State, optimizer: MuonAdamW, about: dict) -> None:
     tensors: dict[str, Tensor] = {}
     tensors |= {f"model.{k}": v for k, v in state.objective.state_dict().items()}
     tensors |= {f"ema.{k}": v for k, v in state.ema.state_dict().items()}
@@ -304,18 +323,24 @@ def _save(path: str | os.PathLike, state: State, optimizer: MuonAdamW) -> None:
             "precision": state.format.precision,
             "channels_last": state.format.channels_last,
             "hardware": state.hardware,
+            "batches": about,
         },
     }
     checkpoint.save(path, tensors, header)
 
 
-def _restore(saved, objective, average, path) -> tuple[int, int, float, Format, str]:
+def _restore(saved, objective, average, about, path) -> tuple[int, int, float, Format, str]:
     tensors, header = saved
     if header["config"] != json.loads(json.dumps(objective.config)) or "train" not in header:
         raise checkpoint.CheckpointError(
             f"{path} belongs to another model or is no training checkpoint. Move it away, or train without --resume."
         )
     with _fits(path):
+        if header["train"]["batches"] != about:
+            raise checkpoint.CheckpointError(
+                f"{path} was trained on other batches: {header['train']['batches']}, and these are {about}. "
+                "Train on the same, or without --resume into another folder."
+            )
         for module, prefix in ((objective, "model."), (average, "ema.")):
             module.load_state_dict(_under(prefix, tensors))
         at = header["train"]

@@ -57,6 +57,8 @@ def film_strip(steps: Iterable[Step], frames: int | None = None, scale: int = 2,
     steps = list(steps)
     if not steps:
         raise ValueError("a film strip needs at least one step")
+    if frames is not None and frames < 2:
+        raise ValueError(f"a film strip shows the first and the last step: frames must be at least 2, got {frames}")
     if frames is not None and frames < len(steps):
         steps = [steps[round(i)] for i in np.linspace(0, len(steps) - 1, frames)]
     rows = []

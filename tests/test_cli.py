@@ -6,13 +6,14 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import tiny
 from PIL import Image
 
-from minidiff import checkpoint, cli, recipes, viz
+from minidiff import checkpoint, cli, data, recipes, viz
 from minidiff.recipes import Recipe
 
 COMMANDS = ("lab", "playground", "export", "demo", "train", "sample", "doctor")
@@ -112,11 +113,15 @@ def test_an_unknown_word_is_named_with_the_nearest_known_ones(weights, here, cap
     "arguments, says",
     [
         ([], "what shall be drawn"),
-        (["seven", "--like", "a.png"], "leave the prompt out"),
+        (["seven", "--like", "a.png"], "leave out the prompt"),
+        (["--like", "a.png", "--seed", "5", "--steps", "3"], "leave out --seed, --steps"),
+        (["seven", "--eta", "1"], "--eta is for --sampler ddim"),
+        (["seven", "--eta", "2", "--sampler", "ddim"], "eta must be from 0 to 1"),
+        (["seven", "--guidance", "nan"], "scale must be finite"),
         (["--like", "absent.png"], "absent.png"),
         (["seven " * 5000], "words"),
     ],
-    ids=["no-prompt", "both", "no-picture", "long"],
+    ids=["no-prompt", "both", "settings", "no-ddim", "eta", "guidance", "no-picture", "long"],
 )
 def test_a_mistake_is_one_line(weights, here, capsys, arguments, says):
     assert sample(weights, *arguments) == 2
@@ -127,6 +132,28 @@ def test_another_picture_cannot_be_drawn_again(weights, here, capsys):
     Image.new("L", (8, 8)).save("foreign.png")
     assert sample(weights, "--like", "foreign.png") == 2
     assert "does not say how it was drawn" in error(capsys)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"weights": None},
+        {"sampler": "Step"},
+        {"sampler": "nope"},
+        {"steps": "x"},
+        {"steps": 2.5},
+        {"cfg_scale": "x"},
+        {"prompt": "seven"},
+        {"prompt": [7]},
+        {"scale": True},
+    ],
+    ids=str,
+)
+def test_a_picture_that_says_it_unclearly_cannot_be_drawn_again(weights, here, capsys, change):
+    assert sample(weights, "seven", "--steps", "1", "--out", "a.png") == 0
+    viz.save_png(Image.open("a.png"), "b.png", viz.read_settings("a.png") | change)
+    assert sample(weights, "--like", "b.png") == 2
+    assert "does not say clearly how it was drawn" in error(capsys)
 
 
 def test_other_weights_cannot_draw_it_again(weights, here, capsys):
@@ -184,13 +211,18 @@ def test_train_by_the_clock_with_another_batch_size(recipe, here, capsys):
     assert "1 s of 12 images a step" in capsys.readouterr().out
     card = tiny.TextToImage.load("runs/tiny/tiny.safetensors").card
     assert card["images"] == 12 * card["steps"] and card["seconds"] == 1
+    assert card["recipe"] == "minidiff train tiny --data sample --seconds 1 --batch-size 12"
 
 
 def test_train_does_not_overwrite_and_goes_on_when_told(recipe, here, capsys):
     assert cli.main([*recipe, "--steps", "2"]) == 0
+    card = tiny.TextToImage.load("runs/tiny/tiny.safetensors").card
+    assert card["recipe"] == "minidiff train tiny --data sample --steps 2"
     capsys.readouterr()
     assert cli.main(recipe) == 2
     assert "--resume" in error(capsys)
+    assert cli.main([*recipe, "--resume", "--batch-size", "4"]) == 2
+    assert "trained on other batches" in error(capsys)
     assert cli.main([*recipe, "--resume"]) == 0
     assert "The 1 that are left take about" in capsys.readouterr().out
     assert tiny.TextToImage.load("runs/tiny/tiny.safetensors").card["steps"] == 3
@@ -202,6 +234,22 @@ def test_a_finished_training_can_be_resumed(recipe, here):
     (here / "runs/tiny/tiny.safetensors").unlink()
     assert cli.main([*recipe, "--resume"]) == 0
     assert tiny.TextToImage.load("runs/tiny/tiny.safetensors").card["steps"] == 3
+
+
+def test_a_training_on_the_sample_is_written_where_the_full_set_to_measure_by_is_not(recipe, here, monkeypatch):
+    def measure(model):
+        raise data.DataError("the full MNIST is not here")
+
+    monkeypatch.setitem(recipes.RECIPES, "tiny", replace(recipes.RECIPES["tiny"], measure=measure))
+    assert cli.main(recipe) == 0
+    card = tiny.TextToImage.load("runs/tiny/tiny.safetensors").card
+    assert card["quality"] == {"not measured": "the full MNIST is not here"}
+
+
+def test_a_state_that_is_no_training_cannot_be_resumed(recipe, here, capsys):
+    checkpoint.save_model(here / "runs/tiny/state.safetensors", tiny.model(), {})
+    assert cli.main([*recipe, "--resume"]) == 2
+    assert "is no training checkpoint" in error(capsys)
 
 
 def test_an_unknown_recipe_is_answered_with_those_that_there_are(here, capsys):

@@ -166,12 +166,13 @@ def test_variations_go_from_the_picture_to_others(model):
     far = [float((x - noise[0]).square().mean()) for x in noise]
     assert far == sorted(far) and far[0] == 0
     assert all(0.7 < float(x.std()) < 1.3 for x in noise)
+    torch.testing.assert_close(noise[-1], next(iter(model.walk("seven", seed=9))).xt)  # a full turn
 
 
-@pytest.mark.parametrize("variation", [(-0.1, 0), (1.1, 0), (0.5, -1), (float("nan"), 0)])
+@pytest.mark.parametrize("variation", [(-0.1, 0), (1.1, 0), (0.5, -1), (float("nan"), 0), (0.5, 3)])
 def test_an_impossible_variation_is_refused(model, variation):
     with pytest.raises(ValueError, match="variation"):
-        model.walk("seven", variation=variation)
+        model.walk("seven", seed=3, variation=variation)
 
 
 # --- weighted words ---

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from minidiff.nets.dit import DiT
 from minidiff.nets.layers import Attention, LevelEmbedding, PictureAttention, ResBlock
 from minidiff.nets.mlp import MLP
 from minidiff.nets.unet import UNet
@@ -124,6 +125,12 @@ def test_a_network_with_words_says_when_they_are_missing():
 def test_an_mlp_without_words_says_when_they_are_given():
     with pytest.raises(ValueError, match="d_ctx=None, but ctx is given"):
         MLP()(torch.randn(3, 2, 1, 1), torch.rand(3), torch.randn(3, 5, 6))
+
+
+@pytest.mark.parametrize("net", [UNet(1, widths=(8,), blocks=1, heads=2), DiT(1, 8)], ids=["unet", "dit"])
+def test_a_network_without_words_says_when_they_are_given(net):
+    with pytest.raises(ValueError, match="without d_ctx, so it takes no ctx"):
+        net(torch.zeros(2, 1, 8, 8), torch.zeros(2), torch.zeros(2, 3, 4))
 
 
 def test_attention_needs_a_width_that_its_heads_divide():

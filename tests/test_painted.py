@@ -45,6 +45,16 @@ def test_a_row_is_the_same_picture_in_any_batch(digits):
     assert torch.equal(digits[:3].pixels, digits[torch.arange(3)].pixels)
 
 
+def test_rows_are_taken_as_from_a_tensor(digits):
+    mask = torch.zeros(len(digits), dtype=torch.bool)
+    mask[[1, len(digits) - 1]] = True
+    expected = digits[torch.tensor([1, len(digits) - 1])]
+    for rows in (mask, [1, -1], slice(1, None, len(digits) - 2)):
+        assert torch.equal(digits[rows].pixels, expected.pixels) and torch.equal(digits[rows].labels, expected.labels)
+    with pytest.raises(IndexError):
+        digits[[len(digits)]]
+
+
 def test_seeds_and_variants_differ(digits):
     n = digits.n
     assert not torch.equal(digits[:50].labels, digits[n : n + 50].labels)

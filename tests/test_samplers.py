@@ -550,6 +550,28 @@ def test_a_grid_that_does_not_fall_to_0_is_an_error(sampler, ts):
         next(sampler(lambda xt, t: xt, Cosine(), start(Cosine()), torch.tensor(ts)))
 
 
+@every_sampler
+def test_a_grid_of_another_process_is_an_error(sampler):
+    walk = sampler(lambda xt, t: xt, Flow(), torch.zeros(1, 1, 2, 2), EDM().timesteps(4))
+    with pytest.raises(ValueError, match=r"at most 1 .* in Flow"):
+        next(walk)
+
+
+@pytest.mark.parametrize("eta", [-0.1, 1.1, math.nan])
+def test_an_impossible_eta_is_an_error(eta):
+    walk = ddim(lambda xt, t: xt, Cosine(), torch.zeros(1, 1, 2, 2), Cosine().timesteps(4), eta)
+    with pytest.raises(ValueError, match="eta must be from 0 to 1"):
+        list(walk)
+
+
+def test_the_second_move_of_dpmpp_2m_is_of_first_order_where_alpha_ends_at_0():
+    x = torch.randn(2, 1, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    exact = gaussian(Cosine(), 0.3, 0.5)
+    ours, ddims = (list(s(exact, Cosine(), x, Cosine().timesteps(6))) for s in (dpmpp_2m, ddim))
+    torch.testing.assert_close(ours[2].xt, ddims[2].xt)
+    assert not torch.allclose(ours[3].xt, ddims[3].xt)
+
+
 @every_process
 @every_sampler
 def test_a_walk_may_stop_half_way_and_go_on(process, sampler):

@@ -24,6 +24,7 @@ from minidiff.data import Batch
 from minidiff.denoiser import Denoiser
 from minidiff.nets.convnet import ConvNet
 from minidiff.nets.mlp import MLP
+from minidiff.nets.unet import UNet
 from minidiff.pipeline import TextToImage
 from minidiff.process import DDPM, EDM, Cosine, Flow
 from minidiff.train import FORMATS, Format, TrainingError, learning_rate, measure_format, train
@@ -338,6 +339,49 @@ def test_a_finished_training_keeps_the_name_of_the_hardware_that_did_it(tmp_path
     assert "77 threads" in last(train(Line(), tiny.stream(), 1, **QUIET)).hardware
     (state,) = train(Line(), tiny.stream(), 2, path=path, resume=True, **QUIET)
     assert state.hardware == end.hardware and "77" not in state.hardware
+
+
+def test_a_training_on_other_batches_is_not_resumed(tmp_path):
+    path = tmp_path / "line.safetensors"
+    last(train(Line(), tiny.stream(), 2, path=path, **QUIET))
+    for other in (tiny.stream(4), tiny.stream(seed=1), data.batches(replace(tiny.pictures(), name="others"), 8)):
+        with pytest.raises(CheckpointError, match="trained on other batches"):
+            next(train(Line(), other, 4, path=path, resume=True, **QUIET))
+
+
+def test_resume_needs_a_path():
+    with pytest.raises(ValueError, match="resume needs the path"):
+        next(train(Line(), tiny.stream(), 2, resume=True, **QUIET))
+
+
+def test_what_could_not_be_loaded_again_is_refused_before_the_training(tmp_path):
+    class Own(UNet):
+        pass
+
+    path = tmp_path / "own.safetensors"
+    with pytest.raises(ValueError, match=r"cannot be saved to .*'Own'"):
+        next(train(tiny.model(net=Own), tiny.stream(), 2, path=path, **QUIET))
+    assert not path.exists()
+    next(train(tiny.model(net=Own), tiny.stream(), 2, **QUIET))  # without a path it may
+
+
+def test_a_model_of_words_says_when_there_are_no_captions():
+    with pytest.raises(ValueError, match="needs captions"):
+        next(train(tiny.model(), data.batches(tiny.pictures(), 8), 2, **QUIET))
+
+
+def test_the_average_has_the_statistics_of_a_batch_norm():
+    class Normed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.BatchNorm2d(1)
+
+        def forward(self, batch: Batch):
+            return self.norm(batch.x0 + 3).square().mean()
+
+    state = last(train(Normed(), tiny.stream(), 5, **QUIET))
+    assert state.objective.norm.running_mean > 0.5
+    assert torch.equal(state.ema.norm.running_mean, state.objective.norm.running_mean)
 
 
 def test_without_resume_the_file_is_begun_anew(tmp_path):

@@ -57,6 +57,12 @@ def test_what_is_no_picture_is_refused(shape):
         viz.grid(torch.zeros(shape))
 
 
+@pytest.mark.parametrize("frames", [1, 0, -3])
+def test_a_film_strip_of_fewer_than_two_frames_is_refused(frames):
+    with pytest.raises(ValueError, match="at least 2"):
+        viz.film_strip(steps(5), frames=frames)
+
+
 def test_a_film_strip_has_a_row_of_noise_above_a_row_of_beliefs():
     strip = np.asarray(viz.film_strip(steps(5), scale=1))
     assert strip.shape == (4 * 5 + 1, 5 * 5 + 1)

@@ -51,9 +51,13 @@ class DiT(nn.Module):
         if x.shape[2] % self.patch or x.shape[3] % self.patch:
             raise ValueError(f"height and width must be multiples of {self.patch}, got {tuple(x.shape[2:])}")
         emb = self.level(level)
+        if (ctx is None) != (self.words is None):
+            raise ValueError(
+                "this network was built without d_ctx, so it takes no ctx"
+                if self.words is None
+                else "this network was built with d_ctx, so it needs ctx (b l d)"
+            )
         if self.words is not None:
-            if ctx is None:
-                raise ValueError("this network was built with d_ctx, so it needs ctx (b l d)")
             emb = emb + self.words(ctx.mean(1))
         emb = F.silu(emb)
         rows, columns = x.shape[2] // self.patch, x.shape[3] // self.patch
@@ -88,7 +92,7 @@ class DiTBlock(nn.Module):
 
 
 def places(rows: int, columns: int, width: int) -> Float[Tensor, "n c"]:
-    """Sines and cosines of row and column (Vaswani et al. 2017, section 3.5, for two axes)."""
+    """Sines and cosines of row and column (Vaswani et al. 2017, 3.5, for two axes; 1,000 in place of 10,000)."""
     freqs = torch.exp(-math.log(1000) * torch.arange(width // 4) / (width // 4))
     row, column = (torch.arange(n)[:, None] * freqs for n in (rows, columns))
     row, column = (torch.cat([angle.sin(), angle.cos()], dim=1) for angle in (row, column))

@@ -701,7 +701,7 @@ viz.show(
 
 # %%
 eps = unit_noise((8, 3, 32, 32), seeds=[3] * 8)
-other = unit_noise((8, 3, 32, 32), seeds=range(4, 12), stream=1)
+other = unit_noise((8, 3, 32, 32), seeds=range(4, 12))
 a = torch.tensor(0.3) * math.pi / 2
 turned = a.cos() * eps + a.sin() * other
 print(f"spread: {eps.std():.2f}, turned {turned.std():.2f}, ", end="")
