@@ -221,7 +221,7 @@ def test_a_player_is_one_picture_with_a_text_where_scripts_do_not_run(model):
     bundle = made._repr_mimebundle_()
     assert bundle["text/plain"] == f"[{made.still.alt}]"
     tags = Tags(bundle["text/html"]).tags
-    assert [tag for tag, _ in tags] == ["div", "img", "script", "script"]
+    assert [tag for tag, _ in tags] == ["div", "img", "p", "small", "script", "script"]
     assert len(tags[1][1]["alt"].split()) > 4 and tags[1][1]["src"].startswith("data:image/webp;base64,")
     assert widgets.StepScrubber(model.walk("seven", steps=2)).html == made.html, "the same walk gives the same bytes"
 

@@ -105,6 +105,9 @@ def _band(sheet: Image.Image) -> tuple[Image.Image, float]:
     return Image.fromarray(np.concatenate(some)), len(whole) / sum(map(len, some))
 
 
+RUN = "Run this cell to get the sliders of this picture."  # seen where no script runs
+
+
 def axis(name: str, values: Sequence[str], at: int = 0, kind: str = "slider") -> dict:
     """What the reader moves. kind: slider (which also plays), choice, or words."""
     return {"name": name, "values": list(values), "at": at, "as": kind}
@@ -157,7 +160,8 @@ class Player:
         data = data.replace("<", "\\u003c")  # no tag in it can end it
         script = javascript("core", "page") + f"\nstart(place, {json.dumps(style())});"
         return (
-            f'<div class="minidiff-player">{self.still.html}<script type="application/json">{data}</script>'
+            f'<div class="minidiff-player">{self.still.html}<p><small>{RUN}</small></p>'
+            f'<script type="application/json">{data}</script>'
             f"<script>(() => {{\nconst place = document.currentScript.parentElement;\n{script}\n}})();</script></div>"
         )
 

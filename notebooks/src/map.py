@@ -4,7 +4,7 @@
 # On this page is the whole system, and the lesson that builds each part of it. Every picture here is computed by the next cell,
 # with the weights that ship with the course.
 #
-# The words are explained in the [glossary](glossary.ipynb).
+# Begin with [00 · Start here](00_start_here.ipynb). Shift+Enter runs a cell. The words are explained in the [glossary](glossary.ipynb).
 
 # %%
 import textwrap

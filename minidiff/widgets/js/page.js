@@ -7,5 +7,5 @@ export async function start(place, css) {
   const atlases = await Promise.all(spec.atlases.map(openAtlas));
   if (place.querySelector(".minidiff")) return; // this output was shown again
   player(root(place, spec.label, css), spec, atlases);
-  for (const still of place.querySelectorAll(":scope > img")) still.style.display = "none";
+  for (const still of place.querySelectorAll(":scope > img, :scope > p")) still.style.display = "none";
 }
