@@ -25,8 +25,11 @@ from minidiff.grading.running import call
 HERE = Path(__file__).resolve().parent
 IMPORTS = "import math\n\nimport torch\n\nfrom minidiff.grading import check"
 HOW = """Each exercise is one function. Fill it in, run its cell, then run the `check` below it: it says at once
-what differs, and it knows many of the usual mistakes. `check("{first}", hint=True)` gives a further hint.
-An answer may use `torch`, `math`, `re`, `itertools`, `einops`, `numpy`, and your own functions in the same notebook."""
+what differs, and it knows many of the usual mistakes. `check("{first}", hint=True)` gives a further hint,
+while there is one. If a cell never ends, stop it with the ■ above.
+
+An answer may use `torch`, `math`, `re`, `itertools`, `einops`, `numpy`, your own functions in the same
+notebook, and plain assignments. What loops and other cells leave behind is not handed in with it."""
 
 
 def cell(kind: str, source: str) -> dict:

@@ -339,6 +339,41 @@ def test_check_in_a_notebook_from_stub_to_solution(fresh):
         eval('check("9.99")', space)
 
 
+def test_a_further_hint_is_given_once_and_then_there_is_none(fresh):
+    space: dict = {}
+    exec("from minidiff.grading import check", space)
+    exec("def log_snr(alpha, sigma):\n    return alpha", space)
+    hints = checking.tasks()["2.3"]["hints"]
+    for given in range(1, len(hints) + 2):
+        said = repr(eval('check("2.3", hint=True)', space))
+        assert all(hint in said for hint in hints[:given])
+        assert ("no further hint" in said) == (given > len(hints))
+
+
+def test_an_error_in_a_notebook_has_its_line_and_an_endless_loop_can_be_stopped(fresh):
+    space: dict = {}
+    exec(
+        compile("def add_noise(x0, eps, alpha, sigma):\n    a = 1\n    return a / 0", "/tmp/ipykernel_1/7.py", "exec"),
+        space,
+    )
+    task = checking.tasks()["2.1"]
+    assert "ZeroDivisionError: division by zero (line 3)" in repr(checking.examine("2.1", task, space["add_noise"]))
+
+    def add_noise(*args):
+        raise KeyboardInterrupt
+
+    report = checking.examine("2.1", task, add_noise)
+    assert report.verdict.state == "student_error"
+    assert "you stopped it; is there a loop that never ends? (line" in repr(report)
+
+
+def test_whoever_forgets_the_shapes_is_told(fresh):
+    def add_noise(x0, eps, alpha, sigma):
+        return alpha * x0 + sigma * eps
+
+    assert "give it three more axes" in repr(checking.examine("2.1", checking.tasks()["2.1"], add_noise))
+
+
 def test_check_never_shows_the_answer_and_escapes(fresh):
     def add_noise(*args):
         raise ValueError("<script>x</script>")

@@ -158,6 +158,47 @@ def test_right_answers_score_and_wrong_ones_are_told_why(workers, tmp_path):
         assert (row.state, row.message) == ("fail", mistake.hint)
 
 
+def grade_one(workers, tmp_path, *cells: str, id: str = "2.2") -> Row:
+    data = json.dumps(corpus.notebook(*cells)).encode()
+    (row,) = grading.grade_submission(workers, [task(id)], submission(data, tmp_path))
+    return row
+
+
+def test_what_an_answer_reads_is_graded_with_it(workers, tmp_path):
+    """As `check` would have it: constants that are computed, and functions made by lambda."""
+    e = exercises()["2.2"]
+    source = e.source.replace("math.pi / 2", "QUARTER")
+    assert source != e.source
+    right = [corpus.IMPORTS, "HALF = math.pi\nQUARTER: float = HALF / 2", source]
+    assert grade_one(workers, tmp_path, *right).state == "pass"
+    tuples = [corpus.IMPORTS, "QUARTER, other = math.pi / 2, undefined", "QUARTER, _ = math.pi / 2, 0", source]
+    assert grade_one(workers, tmp_path, *tuples).state == "pass", "an assignment that fails is passed over"
+    unread = [corpus.IMPORTS, source, "QUARTER = math.pi / 2", "while True: pass", "loss = sum(range(10**12))"]
+    assert grade_one(workers, tmp_path, *unread).state == "pass", "what nothing reads is not run"
+    inner = [corpus.IMPORTS, "t = 1 / 0", e.source]
+    assert grade_one(workers, tmp_path, *inner).state == "pass", "a parameter is no name of the notebook"
+    loop = [corpus.IMPORTS, "for QUARTER in [math.pi / 2]: pass", source]
+    assert "QUARTER is set in a loop" in grade_one(workers, tmp_path, *loop).message
+    short = [corpus.IMPORTS, "log_snr = lambda alpha, sigma: 2 * (alpha.log() - sigma.log())"]
+    assert grade_one(workers, tmp_path, *short, id="2.3").state == "pass"
+    broken = [corpus.IMPORTS, "log_snr = undefined(2)"]
+    row = grade_one(workers, tmp_path, *broken, id="2.3")
+    assert row.state == "student_error" and "undefined" in row.message
+
+
+def test_a_blank_copy_does_not_count_for_more_than_the_solved_one(workers, tmp_path):
+    solved = json.dumps(corpus.notebook(corpus.solution(exercises()["2.1"])))
+    blank = json.dumps(corpus.notebook(corpus.IMPORTS, exercises()["2.1"].stub))
+    wrong = json.dumps(corpus.notebook("def add_noise(x0, eps, alpha, sigma):\n    return x0"))
+    folder = tmp_path / "tom"
+    folder.mkdir()
+    for first, second, state in ((solved, blank, "pass"), (blank, solved, "pass"), (solved, wrong, "fail")):
+        (folder / "a.ipynb").write_text(first)
+        (folder / "b.ipynb").write_text(second)
+        (row,) = grading.grade_submission(workers, [task()], grading.read_submission(folder))
+        assert row.state == state
+
+
 @pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.slow)])
 def test_hostile_submissions_score_nothing_and_stop_nothing(workers, tmp_path, every):
     """All kinds in the slow test, every fifth in the quick one."""
@@ -324,11 +365,51 @@ def test_a_fault_of_the_grader_is_ungraded_and_exit_status_2(tmp_path, monkeypat
     assert rows[1] == ["good0", "", "0", "3", "2.1"]
 
 
+def test_an_earlier_version_that_is_handed_in_again_counts_again(tmp_path):
+    solved = json.dumps(corpus.notebook(corpus.solution(exercises()["2.1"])))
+    wrong = json.dumps(corpus.notebook("def add_noise(x0, eps, alpha, sigma):\n    return x0"))
+    (tmp_path / "class").mkdir()
+    call = ["grade", str(tmp_path / "class"), "--only", "2.1", "--out", str(tmp_path / "out"), "--quiet"]
+    totals = []
+    for data in (solved, wrong, solved, wrong):
+        (tmp_path / "class" / "zoe.ipynb").write_text(data)
+        assert cli.main(call) == 0
+        totals.append(next(csv.DictReader((tmp_path / "out" / "gradebook.csv").open()))["total"])
+    assert totals == ["3", "0", "3", "0"]
+    book = Gradebook(tmp_path / "out" / "gradebook.sqlite")
+    with pytest.raises(sqlite3.IntegrityError, match="rows stay"):
+        book.db.execute("DELETE FROM handed_in")
+
+
+def test_no_learner_is_lost_without_a_word(tmp_path, capsys):
+    for name in ("ann.ipynb", "HANS.IPYNB", "gina.ipynb.txt", "fred.zip"):
+        (tmp_path / name).write_text("{")
+    (tmp_path / "eve").mkdir()
+    (tmp_path / "ivy.ipynb").symlink_to(tmp_path / "ann.ipynb")
+    found = grading.find_submissions(tmp_path)
+    assert [path.name for path in found] == ["HANS.IPYNB", "ann.ipynb", "eve"]
+    assert "Not graded: fred.zip, gina.ipynb.txt, ivy.ipynb (a link)." in capsys.readouterr().out
+    (tmp_path / "ann").mkdir()
+    with pytest.raises(ValueError, match=r"ann and ann.ipynb are both of ann: put them into one folder"):
+        grading.find_submissions(tmp_path)
+
+
+def test_who_cannot_be_read_is_named(tmp_path, capsys):
+    (tmp_path / "class").mkdir()
+    (tmp_path / "class" / "dan.ipynb").write_text('{"cells": [')
+    assert cli.main(["grade", str(tmp_path / "class"), "--only", "2.1", "--out", str(tmp_path / "o"), "--quiet"]) == 0
+    assert "Not readable: dan: dan.ipynb: it is not a notebook" in capsys.readouterr().out
+
+
 def test_errors_say_what_to_do(tmp_path, capsys):
+    (tmp_path / "class").mkdir()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "class" / "ann.ipynb").write_text("{}")
     for arguments, said in (
         (["grade"], "submissions"),
         (["grade", str(tmp_path / "nowhere")], "not a folder"),
-        (["grade", str(tmp_path)], "no submissions"),
+        (["grade", str(tmp_path / "empty")], "no submissions"),
+        (["grade", str(tmp_path / "class"), "--only", "2.1", "2.99", "x"], "no lesson or exercise 2.99, x"),
         (["grade", "--override", "ann", "2.1", "3", "--out", str(tmp_path / "o")], "no grade"),
     ):
         assert cli.main(arguments) == 2

@@ -48,6 +48,11 @@ LESSON = Lesson(
             "return alpha * x0 + sigma**2 * eps",
             "sigma is the scale of the noise, not its variance: do not square it.",
         ),
+        (
+            "alpha, sigma = alpha.view(-1, 1, 1, 1), sigma.view(-1, 1, 1, 1)",
+            "pass",
+            "alpha is (b,), and broadcasting lines it up with the last axis, the width: give it three more axes.",
+        ),
     ],
     hints=["alpha is (b,) and x0 is (b, c, h, w): view alpha as (b, 1, 1, 1) before you multiply."],
 )

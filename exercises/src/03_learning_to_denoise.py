@@ -49,6 +49,11 @@ def _digits(r):
             "alpha and sigma have changed places: at t = 0, v is the noise.",
         ),
         ("alpha * eps - sigma * x0", "eps - x0", "That is u of flow matching. v weighs both by alpha and sigma."),
+        (
+            "alpha, sigma = alpha.view(-1, 1, 1, 1), sigma.view(-1, 1, 1, 1)",
+            "pass",
+            "alpha is (b,), and broadcasting lines it up with the last axis, the width: give it three more axes.",
+        ),
     ],
     hints=["alpha and sigma are (b,): view them as (b, 1, 1, 1)."],
 )
@@ -91,6 +96,11 @@ def _(r):
             "alpha * xt - sigma * v",
             "(xt - sigma * v) / alpha",
             "That solves the equation for a network that predicts eps. Here it predicts v.",
+        ),
+        (
+            "alpha, sigma = alpha.view(-1, 1, 1, 1), sigma.view(-1, 1, 1, 1)",
+            "pass",
+            "alpha is (b,), and broadcasting lines it up with the last axis, the width: give it three more axes.",
         ),
     ],
     hints=[
@@ -139,6 +149,11 @@ def _(r):
             "(xt - sigma * eps) / alpha",
             "(xt - sigma * eps) / alpha.sqrt()",
             "alpha is the scale itself, not alpha_bar: no square root.",
+        ),
+        (
+            "alpha, sigma = alpha.view(-1, 1, 1, 1), sigma.view(-1, 1, 1, 1)",
+            "pass",
+            "alpha is (b,), and broadcasting lines it up with the last axis, the width: give it three more axes.",
         ),
     ],
     hints=["Solve xt = alpha x0 + sigma eps for x0."],

@@ -60,15 +60,14 @@ class Report:
             "student_error": ("#b42318", "!"),
             "not_attempted": ("#6e7781", "○"),
         }[v.state]
-        parts = [f'<div style="font-weight:600;color:{colour}">{sign} {html.escape(self.headline)}</div>']
+        parts = [f'<div style="font-weight:600">{sign} {html.escape(self.headline)}</div>']
         if v.state == "not_attempted":
             parts.append("<div>Write the function in the cell above, run it, then run this cell again.</div>")
         if v.state in ("fail", "student_error"):
             rows = "".join(
                 f'<tr style="background:none"><td style="text-align:left;padding:1px 8px 1px 0">'
-                f'<span style="color:{"#1a7f37" if text is None else "#b42318"}">{"✓" if text is None else "✗"}</span> '
-                f'{html.escape(_about(name))}</td><td style="text-align:left;padding:1px 0">'
-                f"{html.escape(text or '')}</td></tr>"
+                f"{'✓' if text is None else '✗'} {html.escape(_about(name))}</td>"
+                f'<td style="text-align:left;padding:1px 0">{html.escape(text or "")}</td></tr>'
                 for name, text in v.properties.items()
             )
             parts.append(f'<table style="margin:6px 0;border:none">{rows}</table>')
@@ -105,7 +104,9 @@ def check(exercise: str, hint: bool = False) -> Report:
     report = examine(exercise, task, _learners_own(task["function"]))
     if hint:
         given = progress().get(exercise, {}).get("hints", 0) + 1
-        report.hints += task["hints"][:given] or ["There is no further hint for this one; read the text again."]
+        report.hints += task["hints"][:given]
+        if given > len(task["hints"]):
+            report.hints.append("There is no further hint for this one; read the text again.")
         _remember(exercise, hints=min(given, len(task["hints"])))
     _remember(exercise, state=report.verdict.state, points=report.verdict.points)
     report.done = summary(exercise.split(".")[0])
@@ -133,9 +134,11 @@ def examine(exercise: str, task: Mapping, function) -> Report:
     except MemoryError:
         verdict = Verdict("student_error", 0.0, dict.fromkeys(task["properties"], "ran out of memory"))
         return Report(exercise, task, verdict, [])
-    except SystemExit as error:
-        verdict = Verdict("student_error", 0.0, dict.fromkeys(task["properties"], describe(error)))
-        return Report(exercise, task, verdict, [])
+    except (SystemExit, KeyboardInterrupt) as error:
+        said = describe(error, function)
+        if isinstance(error, KeyboardInterrupt):
+            said = said.replace("KeyboardInterrupt:", "you stopped it; is there a loop that never ends?")
+        return Report(exercise, task, Verdict("student_error", 0.0, dict.fromkeys(task["properties"], said)), [])
     if task["judge"]:
         return Report(exercise, task, judges.weigh(task["judge"], task["properties"], task["points"], got), [])
     verdict = judge(task["properties"], task["points"], cases, task["want"], got)

@@ -30,7 +30,7 @@ from .exercise import SOURCES, Exercise, judge, load_lessons, recognise, usable
 from .gradebook import Gradebook, Row
 from .running import call, short
 
-VERSION = "1"  # of the grader; a change that could change a grade counts it up
+VERSION = "2"  # of the grader; a change that could change a grade counts it up
 NOTEBOOK_LIMIT = 64 * 2**20  # bytes
 ZERO = ("not_attempted", "fail", "student_error", "timeout", "memory", "crash", "protocol")
 
@@ -49,37 +49,50 @@ class Submission:
 
 
 def find_submissions(folder: Path) -> list[Path]:
-    """One entry a learner: a notebook, a .py file or a folder of these. ValueError if there are none."""
+    """One entry a learner: a notebook, a .py file or a folder of these; says what it passes over.
+
+    ValueError if there are none, or if two are of one learner.
+    """
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder; name the one that holds the submissions")
-    found = [p for p in sorted(folder.iterdir()) if not p.name.startswith(".") and not p.is_symlink()]
-    found = [p for p in found if p.is_dir() or p.suffix in (".ipynb", ".py")]
+    here = [p for p in sorted(folder.iterdir()) if not p.name.startswith(".")]
+    found = [p for p in here if not p.is_symlink() and (p.is_dir() or _is_code(p))]
     if not found:
         raise ValueError(f"{folder} holds no submissions: one notebook or one folder a learner is wanted")
+    learners: dict[str, Path] = {}
+    for path in found:
+        if (other := learners.setdefault(_learner(path), path)) is not path:
+            raise ValueError(f"{other.name} and {path.name} are both of {_learner(path)}: put them into one folder")
+    if over := [f"{p.name} (a link)" if p.is_symlink() else p.name for p in here if p not in found]:
+        print(f"Not graded: {short(', '.join(over), 500)}. A notebook, a .py file or a folder is wanted.")
     return found
+
+
+def _is_code(path: Path) -> bool:
+    return path.suffix.lower() in (".ipynb", ".py")
+
+
+def _learner(path: Path) -> str:
+    return _text(path.name if path.is_dir() else path.stem)
 
 
 def read_submission(path: Path) -> Submission:
     """Never fails: what cannot be read is a problem with a message. Links are not followed."""
-    if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.suffix in (".ipynb", ".py") and not _hidden(p, path))
-    else:
-        files = [path]
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if _is_code(p) and not _hidden(p, path))
     digest, notebooks, problems = hashlib.sha256(), {}, []
     for file in files:
         name = str(file.relative_to(path)) if path.is_dir() else file.name
         try:
             data = _read(file)
             digest.update(f"{name}\0{len(data)}\0".encode("utf-8", "surrogateescape") + data)
-            notebooks[name] = [data.decode("utf-8-sig")] if file.suffix == ".py" else code_cells(data)
+            notebooks[name] = [data.decode("utf-8-sig")] if file.suffix.lower() == ".py" else code_cells(data)
         except (ValueError, OSError, RecursionError, MemoryError) as error:
             said = str(error) if type(error) is ValueError else f"it cannot be read ({type(error).__name__})"
             digest.update(f"{name}\0{said}".encode("utf-8", "surrogateescape"))
             problems.append(short(f"{name}: {said}", 200))
     if not files:
         problems.append("the folder holds no notebook")
-    learner = path.name if path.is_dir() else path.stem
-    return Submission(_text(learner), digest.hexdigest(), notebooks, problems)
+    return Submission(_learner(path), digest.hexdigest(), notebooks, problems)
 
 
 def _text(name: str) -> str:
@@ -320,18 +333,22 @@ def grade_submission(workers: Workers, tasks: list[Task], submission: Submission
 
 
 def _grade_one(workers: Workers, task: Task, submission: Submission) -> Row:
+    """The last notebook that defines the function counts, unless it has only the stub of what another one solves."""
     e = task.exercise
-    defined = re.compile(rf"\bdef\s+{e.function}\b")
-    cells = next(
-        (cells for cells in reversed(submission.notebooks.values()) if any(map(defined.search, cells))),
-        None,
-    )
-    if cells is None:
+    defined = re.compile(rf"\bdef\s+{e.function}\b|^{e.function}\s*(:[^=\n]*)?=[^=]", re.M)
+    row = None
+    for cells in reversed(submission.notebooks.values()):
+        if any(map(defined.search, cells)):
+            job = task.job(cells)
+            found = settle(lambda job=job: task.weigh(workers.run(job)))
+            row = row or found
+            if found.state != "not_attempted":
+                return found
+    if row is None:
         state = "student_error" if submission.problems else "not_attempted"
         message = submission.problems[0] if submission.problems else f"there is no function {e.function}"
         return Row(e.id, e.version, state, 0.0, e.points, message, {}, 0.0)
-    job = task.job(cells)
-    return settle(lambda: task.weigh(workers.run(job)))
+    return row
 
 
 def settle(attempt) -> Row:
@@ -428,19 +445,22 @@ def grade(
     lessons = load_lessons(bank) if bank else load_lessons()
     exercises = [e for lesson in lessons for e in lesson.exercises]
     if only:
+        known = {name for e in exercises for name in (e.id, e.id.split(".")[0])}
+        if unknown := [name for name in only if name not in known]:
+            raise ValueError(f"there is no lesson or exercise {', '.join(unknown)}")
         exercises = [e for e in exercises if e.id in only or e.id.split(".")[0] in only]
-        if not exercises:
-            raise ValueError(f"no exercise is called {', '.join(only)}")
     book = Gradebook(out / "gradebook.sqlite")
     seed = book.seed(seed)
     sealed = seal(trust, {"submission": paths[0], "reference": bank or SOURCES, "gradebook": book.path})
     print(f"Sandbox: {sealed}.")
     print(f"{len(paths)} submissions, {len(exercises)} exercises, {jobs} at a time, seed {seed}.")
     tasks = [Task(e, seed) for e in exercises]
-    workers = Workers()
+    workers, unreadable = Workers(), []
 
     def work(path: Path) -> None:
         submission = read_submission(path)
+        unreadable.extend(f"{submission.learner}: {problem}" for problem in submission.problems)
+        book.hand_in(submission)
         todo = [t for t in tasks if not book.is_graded(submission, t.exercise, VERSION, seed)]
         if todo:
             book.add(submission, grade_submission(workers, todo, submission), VERSION, seed, sealed)
@@ -457,4 +477,6 @@ def grade(
                 raise
     finally:
         workers.close()
+    for problem in sorted(unreadable):
+        print(f"Not readable: {problem}")
     return book

@@ -21,12 +21,17 @@ CREATE TABLE IF NOT EXISTS attempts (
 ) STRICT;
 CREATE UNIQUE INDEX IF NOT EXISTS once ON attempts (learner, submission, exercise, version, grader, seed)
     WHERE state <> 'infra';
+CREATE TABLE IF NOT EXISTS handed_in (
+    id INTEGER PRIMARY KEY, learner TEXT NOT NULL, submission TEXT NOT NULL, at TEXT NOT NULL
+) STRICT;
 CREATE TABLE IF NOT EXISTS overrides (
     id INTEGER PRIMARY KEY, learner TEXT NOT NULL, exercise TEXT NOT NULL, score REAL NOT NULL,
     author TEXT NOT NULL, reason TEXT NOT NULL, at TEXT NOT NULL
 ) STRICT;
 CREATE TRIGGER IF NOT EXISTS attempts_stay BEFORE UPDATE ON attempts BEGIN SELECT RAISE(ABORT, 'rows stay'); END;
 CREATE TRIGGER IF NOT EXISTS attempts_kept BEFORE DELETE ON attempts BEGIN SELECT RAISE(ABORT, 'rows stay'); END;
+CREATE TRIGGER IF NOT EXISTS handed_in_stay BEFORE UPDATE ON handed_in BEGIN SELECT RAISE(ABORT, 'rows stay'); END;
+CREATE TRIGGER IF NOT EXISTS handed_in_kept BEFORE DELETE ON handed_in BEGIN SELECT RAISE(ABORT, 'rows stay'); END;
 CREATE TRIGGER IF NOT EXISTS overrides_stay BEFORE UPDATE ON overrides BEGIN SELECT RAISE(ABORT, 'rows stay'); END;
 CREATE TRIGGER IF NOT EXISTS overrides_kept BEFORE DELETE ON overrides BEGIN SELECT RAISE(ABORT, 'rows stay'); END;
 """
@@ -48,7 +53,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Grade:
-    """What counts for a learner and an exercise: the newest attempt, and the newest override over it."""
+    """What counts for a learner and an exercise: the newest attempt at what was handed in last, or an override."""
 
     learner: str
     exercise: str
@@ -99,6 +104,19 @@ class Gradebook:
             ).fetchone()
         return found is not None
 
+    def hand_in(self, submission: Any) -> None:
+        """Note that this is what the learner handed in last; handed in again, an older one counts again."""
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        with self.lock:
+            last = self.db.execute(
+                "SELECT submission FROM handed_in WHERE learner = ? ORDER BY id DESC LIMIT 1", (submission.learner,)
+            ).fetchone()
+            if last != (submission.digest,):
+                self.db.execute(
+                    "INSERT INTO handed_in (learner, submission, at) VALUES (?, ?, ?)",
+                    (submission.learner, submission.digest, now),
+                )
+
     def add(self, submission: Any, rows: list[Row], grader: str, seed: int, sandbox: str) -> None:
         """All rows of a submission, or none."""
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -137,11 +155,14 @@ class Gradebook:
             )
 
     def grades(self) -> list[Grade]:
-        """The newest attempt of every learner at every exercise, by learner and exercise."""
+        """Of every learner and exercise the newest attempt, first at what was handed in last; sorted by both."""
         with self.lock:
             rows = self.db.execute(
-                "SELECT learner, exercise, state, score, points, message, properties FROM attempts "
-                "WHERE id IN (SELECT MAX(id) FROM attempts GROUP BY learner, exercise)"
+                "SELECT learner, exercise, state, score, points, message, properties FROM ("
+                "SELECT *, ROW_NUMBER() OVER (PARTITION BY learner, exercise ORDER BY turn DESC, id DESC) AS place "
+                "FROM attempts LEFT JOIN ("
+                "SELECT learner, submission, MAX(id) AS turn FROM handed_in GROUP BY learner, submission"
+                ") USING (learner, submission)) WHERE place = 1"
             ).fetchall()
             by_hand = self.db.execute(
                 "SELECT learner, exercise, score, author, reason FROM overrides ORDER BY id"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
+import symtable
 import traceback
 import warnings
 
@@ -33,9 +34,12 @@ def short(text: object, limit: int = TEXT_LIMIT) -> str:
 def extract(cells: list[str], function: str, allowed: tuple[str, ...] = ALLOWED) -> tuple[ast.Module, list[str]]:
     """The imports, functions, classes and literals of these cells, in order, and what was left out.
 
-    A cell that does not parse is passed over. Raises NotFound where no cell defines `function`.
+    Of all other assignments only those whose names are read by what is taken: so no training cell runs here. One that
+    fails is passed over, as in a notebook where it stopped. A cell that does not parse is passed over, too. Raises
+    NotFound where no cell defines `function`.
     """
     body: list[ast.stmt] = []
+    others: set[str] = set()  # names that are set in loops and blocks
     left_out: list[str] = []
     for number, cell in enumerate(cells, start=1):
         try:
@@ -55,12 +59,55 @@ def extract(cells: list[str], function: str, allowed: tuple[str, ...] = ALLOWED)
                     body.append(node)
                 elif foreign != ["minidiff.grading"]:  # check is for the notebook
                     left_out.append(f"import {foreign[0]} is not among the allowed imports")
-            elif isinstance(node, (ast.FunctionDef, ast.ClassDef)) or _is_literal(node):
+            elif isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)):
                 body.append(node)
-    if not any(isinstance(node, ast.FunctionDef) and node.name == function for node in body):
+            else:
+                others |= _sets(node)
+    kept = [n for n in body if not isinstance(n, (ast.Assign, ast.AnnAssign)) or _is_literal(n) or function in _sets(n)]
+    read: set[str] = set()
+    new = kept
+    while new:
+        read |= set().union(*map(_reads, new))
+        new = [node for node in body if node not in kept and _sets(node) & read]
+        kept = kept + new
+    if not any(function == getattr(node, "name", None) or function in _sets(node) for node in kept):
         raise NotFound(left_out[0] if left_out else f"there is no function {function} in the notebook")
-    futures = [node for node in body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
-    return ast.Module(futures + [node for node in body if node not in futures], []), left_out
+    for name in sorted(others & read):
+        left_out.insert(0, f"{name} is set in a loop or a block, and only plain assignments are taken")
+    futures = [node for node in kept if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
+    rest = [
+        node if not isinstance(node, (ast.Assign, ast.AnnAssign)) or function in _sets(node) else _tried(node)
+        for node in body
+        if node in kept and node not in futures
+    ]
+    return ast.fix_missing_locations(ast.Module(futures + rest, [])), left_out
+
+
+def _sets(node: ast.stmt) -> set[str]:
+    """The names that an assignment, loop or block sets; of a function, a class or an import none."""
+    if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)):
+        return set()
+    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+
+
+def _reads(node: ast.stmt) -> set[str]:
+    """The names of the notebook that this statement reads, now or when it is called."""
+    found: set[str] = set()
+    try:
+        tables = [symtable.symtable(ast.unparse(node), FILE, "exec")]
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return found
+    while tables:
+        table = tables.pop()
+        tables += table.get_children()
+        top = table.get_type() == "module"
+        found |= {s.get_name() for s in table.get_symbols() if (s.is_referenced() if top else s.is_global())}
+    return found
+
+
+def _tried(node: ast.stmt) -> ast.stmt:
+    handler = ast.ExceptHandler(ast.Name("Exception", ast.Load()), None, [ast.Pass()])
+    return ast.Try([node], [handler], [], [])
 
 
 def _is_literal(node: ast.stmt) -> bool:
@@ -103,7 +150,7 @@ def call(function, args: list, gradients: bool = False) -> dict:
     except Exception as error:
         if isinstance(error, RuntimeError) and re.search("allocate memory|not enough memory", str(error)):
             raise MemoryError(str(error)) from None
-        found["error"] = describe(error)
+        found["error"] = describe(error, function)
     found["changed"] = [i for i, (a, b) in enumerate(zip(args, given, strict=True)) if _changed(a, b)]
     return found
 
@@ -134,9 +181,10 @@ def _changed(before: object, after: object) -> bool:
     return not (same and torch.equal(before.nan_to_num(), after.nan_to_num()))
 
 
-def describe(error: BaseException) -> str:
-    """One line: what went wrong, and in which line of the learner's cell."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == FILE]
+def describe(error: BaseException, function=None) -> str:
+    """One line: what went wrong, and in which line of the learner's cell: that of `function`, where it has one."""
+    theirs = {FILE, getattr(getattr(function, "__code__", None), "co_filename", FILE)}
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename in theirs]
     try:
         said = str(error)
     except Exception:
