@@ -43,7 +43,9 @@ def playground(browser: bool = True, port: int | None = None) -> int:
     """Serve the Playground alone, as a page without code, by Voila. Otherwise like `lab`."""
     try:
         if importlib.util.find_spec("voila") is None:
-            raise LookupError("Voila is missing: `make setup` brings it. Or open a notebook by `minidiff lab playground`.")
+            raise LookupError(
+                "Voila is missing: `make setup` brings it. Or open a notebook by `minidiff lab playground`."
+            )
         return open_page("The playground", f"voila/render/{PLAYGROUND}", browser, free_port(port), OFFLINE)
     except LookupError as problem:
         print(f"minidiff playground: {problem}", file=sys.stderr)
