@@ -23,7 +23,6 @@ EPILOG = """examples:
   minidiff doctor                                 what a bug report needs
 
 `minidiff COMMAND --help` shows more of each."""
-# As in recipes.py, which would import torch before the help is shown.
 SAMPLERS = ("dpmpp_2m", "ddim", "euler", "heun")
 DRAWING = {  # the usual settings of `sample`
     "negative": "",
@@ -34,6 +33,7 @@ DRAWING = {  # the usual settings of `sample`
     "eta": 0.0,
     "scale": 8,
 }
+# As in recipes.py, which would import torch before the help is shown.
 RECIPE_NAMES = ("digits", "mnist", "judge", "attributes", "words", "painted", "vae", "latent", "photos", "cifar10")
 
 

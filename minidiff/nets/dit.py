@@ -10,7 +10,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .layers import Attention, LevelEmbedding, zero
+from .layers import Attention, LevelEmbedding, check_ctx, zero
 
 
 class DiT(nn.Module):
@@ -51,12 +51,7 @@ class DiT(nn.Module):
         if x.shape[2] % self.patch or x.shape[3] % self.patch:
             raise ValueError(f"height and width must be multiples of {self.patch}, got {tuple(x.shape[2:])}")
         emb = self.level(level)
-        if (ctx is None) != (self.words is None):
-            raise ValueError(
-                "this network was built without d_ctx, so it takes no ctx"
-                if self.words is None
-                else "this network was built with d_ctx, so it needs ctx (b l d)"
-            )
+        check_ctx(ctx, self.config["d_ctx"])
         if self.words is not None:
             emb = emb + self.words(ctx.mean(1))
         emb = F.silu(emb)

@@ -27,6 +27,14 @@ class LevelEmbedding(nn.Module):
         return self.mlp(torch.cat([angles.sin(), angles.cos()], dim=1))
 
 
+def check_ctx(ctx: Float[Tensor, "b l d"] | None, d_ctx: int | None) -> None:
+    """ValueError unless words are given just where a network was built for them."""
+    if (ctx is None) != (d_ctx is None):
+        raise ValueError(
+            f"this network was built with d_ctx={d_ctx}, but ctx (b l d) is {'missing' if ctx is None else 'given'}"
+        )
+
+
 def zero(layer: nn.Module) -> nn.Module:
     """The layer with its weights at zero, so that a new block starts as the identity."""
     for p in layer.parameters():
@@ -93,8 +101,8 @@ class PictureAttention(nn.Module):
     def __init__(self, dim: int, heads: int, d_ctx: int | None):
         super().__init__()
         self.norm_self, self.self_attention = nn.LayerNorm(dim), Attention(dim, heads)
-        self.has_words = d_ctx is not None
-        if self.has_words:
+        self.d_ctx = d_ctx
+        if d_ctx is not None:
             self.norm_cross, self.cross_attention = nn.LayerNorm(dim), Attention(dim, heads, d_ctx)
 
     def forward(
@@ -102,9 +110,8 @@ class PictureAttention(nn.Module):
     ) -> Float[Tensor, "b c h w"]:
         tokens = rearrange(x, "b c h w -> b (h w) c")
         tokens = tokens + self.self_attention(self.norm_self(tokens))
-        if self.has_words:
-            if ctx is None:
-                raise ValueError("this network was built with d_ctx, so it needs ctx (b l d)")
+        check_ctx(ctx, self.d_ctx)
+        if self.d_ctx is not None:
             tokens = tokens + self.cross_attention(self.norm_cross(tokens), ctx)
         return rearrange(tokens, "b (h w) c -> b c h w", h=x.shape[2]).contiguous(
             memory_format=torch.channels_last

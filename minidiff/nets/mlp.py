@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .layers import LevelEmbedding
+from .layers import LevelEmbedding, check_ctx
 
 
 class MLP(nn.Module):
@@ -30,9 +30,6 @@ class MLP(nn.Module):
     def forward(
         self, x: Float[Tensor, "b c 1 1"], level: Float[Tensor, "b"], ctx: Float[Tensor, "b l d"] | None = None
     ) -> Float[Tensor, "b c 1 1"]:
-        if (ctx is None) != (self.d_ctx is None):
-            raise ValueError(
-                f"this network was built with d_ctx={self.d_ctx}, but ctx is {'missing' if ctx is None else 'given'}"
-            )
+        check_ctx(ctx, self.d_ctx)
         parts = [x.flatten(1), self.level(level)] + ([] if ctx is None else [ctx.mean(1)])
         return self.layers(torch.cat(parts, dim=1))[:, :, None, None]

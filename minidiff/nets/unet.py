@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .layers import LevelEmbedding, PictureAttention, ResBlock, zero
+from .layers import LevelEmbedding, PictureAttention, ResBlock, check_ctx, zero
 
 
 class UNet(nn.Module):
@@ -80,12 +80,7 @@ class UNet(nn.Module):
     def embed(self, level: Float[Tensor, "b"], ctx: Float[Tensor, "b l d"] | None) -> Float[Tensor, "b e"]:
         """What every block hears: the noise level and, where there are words, their mean or their peak."""
         emb = self.level(level)
-        if (ctx is None) != (self.words is None):
-            raise ValueError(
-                "this network was built without d_ctx, so it takes no ctx"
-                if self.words is None
-                else "this network was built with d_ctx, so it needs ctx (b l d)"
-            )
+        check_ctx(ctx, self.config["d_ctx"])
         if self.words is not None:
             emb = emb + self.words(ctx.amax(1) if self.config.get("peak") else ctx.mean(1))
         return F.silu(emb)
