@@ -87,6 +87,7 @@ class TextToImage(Stored):
 
         shape: of the pictures; with a trained `vae`, of its latents, in which the model then draws.
         encoder: a trained one of the same words and length, kept as it is, in place of a new one of width `d_ctx`.
+        (Trained on after `load`, it learns too: `model.encoder.requires_grad_(False)` keeps it.)
         """
         tokenizer = Tokenizer.train(captions, length)
         if encoder is None:
