@@ -612,7 +612,7 @@ for name, x in tries.items():
     report(name, x)
 viz.show(
     viz.table({name: x[:9] for name, x in list(tries.items())[:4]}),
-    "The same left halves, right halves drawn by more steps, fresh noise, or repeated steps.",
+    "Right halves drawn by more steps, by fresh noise, and by repeated steps.",
 )
 
 # %% [markdown]
