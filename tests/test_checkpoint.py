@@ -520,6 +520,12 @@ def test_shipped_weights_are_found_by_name(tmp_path, monkeypatch):
     assert checkpoint.shipped("mnist") == Path("mnist")
 
 
+def test_a_folder_does_not_hide_shipped_weights(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mnist").mkdir()
+    assert checkpoint.shipped("mnist") == checkpoint.WEIGHTS / "mnist.safetensors"
+
+
 def test_unknown_names_are_answered_with_the_known_ones():
     with pytest.raises(CheckpointError) as caught:
         TextToImage.load("minst")
