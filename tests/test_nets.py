@@ -114,22 +114,22 @@ def test_an_mlp_answers_in_the_shape_of_the_question(batch, channels, width, d_c
 
 def test_a_network_with_words_says_when_they_are_missing():
     x, level, _ = question()
-    with pytest.raises(ValueError, match="is missing"):
+    with pytest.raises(ValueError, match="needs ctx"):
         small_unet()(x, level)
-    with pytest.raises(ValueError, match="is missing"):
+    with pytest.raises(ValueError, match="needs ctx"):
         PictureAttention(16, 2, 6)(torch.randn(1, 16, 2, 2))
-    with pytest.raises(ValueError, match=r"d_ctx=6, .* is missing"):
+    with pytest.raises(ValueError, match="d_ctx=6, but ctx is missing"):
         MLP(d_ctx=6)(torch.randn(3, 2, 1, 1), level)
 
 
 def test_an_mlp_without_words_says_when_they_are_given():
-    with pytest.raises(ValueError, match=r"d_ctx=None, .* is given"):
+    with pytest.raises(ValueError, match="d_ctx=None, but ctx is given"):
         MLP()(torch.randn(3, 2, 1, 1), torch.rand(3), torch.randn(3, 5, 6))
 
 
 @pytest.mark.parametrize("net", [UNet(1, widths=(8,), blocks=1, heads=2), DiT(1, 8)], ids=["unet", "dit"])
 def test_a_network_without_words_says_when_they_are_given(net):
-    with pytest.raises(ValueError, match=r"d_ctx=None, .* is given"):
+    with pytest.raises(ValueError, match="d_ctx=None, but ctx is given"):
         net(torch.zeros(2, 1, 8, 8), torch.zeros(2), torch.zeros(2, 3, 4))
 
 

@@ -5,6 +5,11 @@ import math
 import torch
 from minidiff.grading.exercise import TENSOR, Case, Lesson
 
+NO_AXES = (
+    "alpha, sigma = alpha.view(-1, 1, 1, 1), sigma.view(-1, 1, 1, 1)",
+    "pass",
+    "alpha is (b,), and broadcasting lines it up with the last axis, the width: give it three more axes.",
+)
 LESSON = Lesson(
     "03",
     "learning_to_denoise",
@@ -49,11 +54,7 @@ def _digits(r):
             "alpha and sigma have changed places: at t = 0, v is the noise.",
         ),
         ("alpha * eps - sigma * x0", "eps - x0", "That is u of flow matching. v weighs both by alpha and sigma."),
-        (
-            "alpha, sigma = alpha.view(-1, 1, 1, 1), sigma.view(-1, 1, 1, 1)",
-            "pass",
-            "alpha is (b,), and broadcasting lines it up with the last axis, the width: give it three more axes.",
-        ),
+        NO_AXES,
     ],
     hints=["alpha and sigma are (b,): view them as (b, 1, 1, 1)."],
 )
@@ -97,11 +98,7 @@ def _(r):
             "(xt - sigma * v) / alpha",
             "That solves the equation for a network that predicts eps. Here it predicts v.",
         ),
-        (
-            "alpha, sigma = alpha.view(-1, 1, 1, 1), sigma.view(-1, 1, 1, 1)",
-            "pass",
-            "alpha is (b,), and broadcasting lines it up with the last axis, the width: give it three more axes.",
-        ),
+        NO_AXES,
     ],
     hints=[
         "alpha times the first minus sigma times the second: eps drops out, and x0 is multiplied by alpha^2 + sigma^2."
@@ -150,11 +147,7 @@ def _(r):
             "(xt - sigma * eps) / alpha.sqrt()",
             "alpha is the scale itself, not alpha_bar: no square root.",
         ),
-        (
-            "alpha, sigma = alpha.view(-1, 1, 1, 1), sigma.view(-1, 1, 1, 1)",
-            "pass",
-            "alpha is (b,), and broadcasting lines it up with the last axis, the width: give it three more axes.",
-        ),
+        NO_AXES,
     ],
     hints=["Solve xt = alpha x0 + sigma eps for x0."],
 )

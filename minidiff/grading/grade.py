@@ -78,7 +78,7 @@ def _learner(path: Path) -> str:
 
 def read_submission(path: Path) -> Submission:
     """Never fails: what cannot be read is a problem with a message. Links are not followed."""
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if _is_code(p) and not _hidden(p, path))
+    files = sorted(p for p in path.rglob("*") if _is_code(p) and not _hidden(p, path)) if path.is_dir() else [path]
     digest, notebooks, problems = hashlib.sha256(), {}, []
     for file in files:
         name = str(file.relative_to(path)) if path.is_dir() else file.name

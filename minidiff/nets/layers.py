@@ -30,9 +30,8 @@ class LevelEmbedding(nn.Module):
 def check_ctx(ctx: Float[Tensor, "b l d"] | None, d_ctx: int | None) -> None:
     """ValueError unless words are given just where a network was built for them."""
     if (ctx is None) != (d_ctx is None):
-        raise ValueError(
-            f"this network was built with d_ctx={d_ctx}, but ctx (b l d) is {'missing' if ctx is None else 'given'}"
-        )
+        wrong = "missing: it needs ctx (b l d)" if ctx is None else "given"
+        raise ValueError(f"this network was built with d_ctx={d_ctx}, but ctx is {wrong}")
 
 
 def zero(layer: nn.Module) -> nn.Module:
